@@ -1,0 +1,36 @@
+PYTHON ?= python3
+BIN := .venv/bin
+# Tests run single-threaded maths in two workers: faster than two threads each, and no spinning at barriers.
+TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
+
+.PHONY: setup demo test test-slow check results clean
+
+setup: .venv/.ready ## make .venv with everything the project needs
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tuningfork needs Python 3.11 or newer; set PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	# torch first and pinned: an open range would fetch a build with gigabytes of CUDA
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup ## the whole chain on the embedded world `colours`: from nothing to a verdict
+	$(BIN)/tuningfork run snazzy
+
+test: setup ## fast tests
+	$(TEST_ENV) $(BIN)/python -m pytest -m 'not slow' -n 2
+
+test-slow: setup ## kills, resumes, whole chains, the mutation run
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
+
+check: setup ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+results: setup ## the training runs behind docs/results
+	$(BIN)/python benchmarks/results.py
+
+clean: ## remove the environment; runs stay
+	rm -rf .venv

@@ -1,0 +1,178 @@
+"""What the training loop hands to a method: small frozen groups of tensors with named shapes.
+
+Shapes: B sequences (or pairs), T tokens. Masks are boolean, True on what counts. Each batch can be cut into
+micro-batches with `slice`; averages are weights that were computed over the whole batch before the cut, so the cut
+cannot change a gradient.
+This module is importable without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Tensors that share their first dimension. Fields that are None or plain numbers belong to all rows."""
+
+    def slice(self, rows: slice) -> Self:
+        """These rows as a batch of their own; views, not copies."""
+        return self._map(lambda tensor: tensor[rows])
+
+    def to(self, where: device | str) -> Self:
+        """The same batch on another device."""
+        return self._map(lambda tensor: tensor.to(where, non_blocking=True))
+
+    def __len__(self) -> int:
+        return next(value.shape[0] for _, value in self._tensors())
+
+    def _tensors(self) -> list[tuple[str, Any]]:
+        values = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        return [(name, value) for name, value in values if hasattr(value, "shape")]
+
+    def _map(self, function: Callable[[Any], Any]) -> Self:
+        return replace(self, **{name: function(value) for name, value in self._tensors()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenBatch(Batch):
+    """Texts to predict token by token (pretraining, fine-tuning).
+
+    ids (B, T) int64; mask (B, T) True on real tokens; loss_weights (B, T): the weight of predicting ids[:, t] from the
+    tokens before it. It stands at the TARGET's column, so column 0 is never used, and prompt and padding have 0.
+
+    Example: prompt "a b", response "c <eos>", one pad:
+        ids = [[a, b, c, eos, pad]], mask = [[1, 1, 1, 1, 0]], loss_weights = [[0, 0, 1, 1, 0]]
+    """
+
+    ids: Tensor
+    mask: Tensor
+    loss_weights: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairBatch(Batch):
+    """Pairs of texts of which the first was preferred.
+
+    ids (B, 2, T) int64 and mask (B, 2, T): [:, 0] is the chosen text, [:, 1] the rejected one, prompt included, so
+    that `ids.flatten(0, 1)` (2B, T) scores both in one forward. response_mask (B, 2, T): True on the response, its EOS
+    included (what mean pooling reads). margins (B,): how much better the chosen one was rated, 0 when unknown.
+    weights (B,): of each pair in the loss (rater, prompt); they sum to 1 over the optimizer step.
+
+    Example: two pairs, the second from a rater counted half:
+        ids.shape == (2, 2, T), margins = [0, 0], weights = [2/3, 1/3]
+    """
+
+    ids: Tensor
+    mask: Tensor
+    response_mask: Tensor
+    margins: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelBatch(Batch):
+    """Texts with a label each (a classifier as reward).
+
+    ids (B, T) int64; mask (B, T) True on real tokens; response_mask (B, T) True on the part that is judged (what mean
+    pooling reads); labels (B,) in [0, 1], fractions where raters disagreed; weights (B,), summing to 1 over the
+    optimizer step.
+
+    Example: ids.shape == (3, T), labels = [1, 0, 0.5], weights = [1/3, 1/3, 1/3]
+    """
+
+    ids: Tensor
+    mask: Tensor
+    response_mask: Tensor
+    labels: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experience(Batch):
+    """What is known about sampled responses before any update; a policy method makes advantages of it.
+
+    Columns are response tokens. scores (B,): the reward of each response after the rules for missing EOS and clipping.
+    old_logprobs (B, T): under the policy that sampled; ref_logprobs (B, T): under the reference; values (B, T): the
+    critic's estimate BEFORE each token was chosen; mask (B, T): True up to and including EOS; groups (B,): the same
+    number for responses to one prompt; kl_coefficient: reward taken per nat of KL. What a method does not need (see
+    `Needs`) may be None.
+
+    Example: two responses of 3 and 1 tokens:
+        scores = [1.0, -1.0], old_logprobs.shape == (2, 3), mask = [[1, 1, 1], [1, 0, 0]]
+    """
+
+    scores: Tensor
+    old_logprobs: Tensor
+    mask: Tensor
+    ref_logprobs: Tensor | None = None
+    values: Tensor | None = None
+    groups: Tensor | None = None
+    kl_coefficient: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advantages(Batch):
+    """What a policy method makes of an `Experience`; all detached and 0 outside the mask.
+
+    advantages (B, T); returns (B, T): targets of the critic, None for a method without one.
+
+    Example: one response of 2 tokens with gamma = lambda = 1, score 1 and values [0.5, 0.75]:
+        advantages = [[0.5, 0.25]], returns = [[1, 1]]
+    """
+
+    advantages: Tensor
+    returns: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyBatch(Batch):
+    """What one policy loss is computed from: the forward with gradient, and what was fixed after sampling.
+
+    All (B, T), columns are response tokens. With gradient: logprobs, values and entropy. Fixed: old_logprobs,
+    old_values, ref_logprobs, advantages, returns. weights (B, T): the average (see `methods.average`), computed over
+    the whole optimizer step; the loss is (token losses * weights).sum(). kl_coefficient: only for methods that have KL
+    in the loss. What a method does not need may be None.
+
+    Example:
+        weights = average_weights(mask, "token_mean")
+        PolicyBatch(logprobs=new, old_logprobs=old, advantages=advantages, mask=mask, weights=weights)
+    """
+
+    logprobs: Tensor
+    old_logprobs: Tensor
+    advantages: Tensor
+    mask: Tensor
+    weights: Tensor
+    returns: Tensor | None = None
+    values: Tensor | None = None
+    old_values: Tensor | None = None
+    ref_logprobs: Tensor | None = None
+    entropy: Tensor | None = None
+    kl_coefficient: float = 0.0
+
+    def zero_padding(self) -> PolicyBatch:
+        """The same batch with 0 outside the mask, so that exp of what stands there cannot become inf or NaN."""
+        return self._map(lambda tensor: tensor.masked_fill(~self.mask, 0))
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a policy method wants computed for it.
+
+    Example: Needs(values=True, reference=True)
+    """
+
+    values: bool = False
+    """The critic's values."""
+    reference: bool = False
+    """The reference's log-probabilities."""
+    entropy: bool = False
+    """The entropy of the policy at each token, with gradient."""
+    groups: bool = False
+    """Several responses to each prompt."""

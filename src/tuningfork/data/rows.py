@@ -1,0 +1,94 @@
+"""Token rows for training: packed text, prompt and completion, and the order in which rows are visited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from tuningfork.errors import DataError
+from tuningfork.randomness import numpy_generator
+
+Encode = Callable[[Sequence[str]], list[list[int]]]
+"""Token ids of texts, without special tokens."""
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """One training row: token ids and, for each, whether it is a target of the loss.
+
+    Example:
+        TokenRow(ids=[5, 9, 2], is_target=[False, True, True])  # prompt 5, completion 9, EOS 2
+    """
+
+    ids: list[int]
+    is_target: list[bool]
+
+
+def pack_text(encode: Encode, texts: Sequence[str], length: int, start: Sequence[int], eos: int) -> list[TokenRow]:
+    """Documents joined with EOS between them and cut into rows of `length` tokens; the tail shorter than that is dropped.
+
+    Attention may cross documents within a row, as in GPT-2 and GPT-3. Every token but a row's first is a target.
+    """
+    stream = [token for ids in encode(texts) for token in (*start, *ids, eos)]
+    if len(stream) < length:
+        raise DataError(f"the text holds {len(stream)} tokens, fewer than one row of {length}; give more text or shorter rows")
+    cuts = range(0, len(stream) + 1, length)
+    return [TokenRow(stream[a:b], [False] + [True] * (length - 1)) for a, b in pairwise(cuts)]
+
+
+def prompt_completion_rows(
+    encode: Encode, pairs: Sequence[tuple[str, str]], start: Sequence[int], eos: int, max_length: int
+) -> list[TokenRow]:
+    """Prompt and completion tokenised apart and joined, so that no merge crosses the boundary; EOS is a target.
+
+    Raises DataError for a row without a completion or longer than `max_length`.
+    """
+    prompts = encode([prompt for prompt, _ in pairs])
+    completions = encode([completion for _, completion in pairs])
+    rows = []
+    for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        if not completion:
+            raise DataError(f"row {index + 1} has an empty completion; remove it or give it an answer")
+        ids = [*start, *prompt, *completion, eos]
+        if len(ids) > max_length:
+            raise DataError(
+                f"row {index + 1} has {len(ids)} tokens, the model's context holds {max_length}; shorten it or use a larger context"
+            )
+        num_prompt = len(start) + len(prompt)
+        rows.append(TokenRow(ids, [False] * num_prompt + [True] * (len(ids) - num_prompt)))
+    return rows
+
+
+@dataclass(frozen=True)
+class RowOrder:
+    """Which rows step `step` trains on: a function of (seed, purpose, epoch, step) alone, so a resumed or a differently
+    distributed run visits the same rows. Every epoch is one permutation; a batch may span two epochs."""
+
+    num_rows: int
+    batch_rows: int
+    seed: int
+    purpose: str
+
+    def __post_init__(self) -> None:
+        if self.num_rows == 0:
+            raise DataError(f"no rows to train on ({self.purpose})")
+
+    def indices(self, step: int) -> list[int]:
+        """Row numbers of the batch at `step` (0-based), `batch_rows` of them."""
+        first = step * self.batch_rows
+        chosen: list[int] = []
+        while len(chosen) < self.batch_rows:
+            epoch, offset = divmod(first + len(chosen), self.num_rows)
+            wanted = self.batch_rows - len(chosen)
+            chosen.extend(self._permutation(epoch)[offset : offset + wanted].tolist())
+        return chosen
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        cached = self.__dict__.get("_cached")
+        if cached is None or cached[0] != epoch:
+            cached = (epoch, numpy_generator(self.seed, self.purpose, "epoch", epoch).permutation(self.num_rows))
+            object.__setattr__(self, "_cached", cached)
+        return cached[1]

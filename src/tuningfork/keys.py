@@ -1,0 +1,116 @@
+"""The key of a stage: equal keys mean that running it again would give the same artifact."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tuningfork.artifacts.files import hash_file, hash_json, relative_files, write_json
+from tuningfork.errors import DataError, RecipeError
+from tuningfork.recipe import Stage
+from tuningfork.settings import CodeMarker, marked_values
+
+
+def stage_key(stage: Stage, inputs: Mapping[str, str], code: str, device: str, precision: str) -> str:
+    """sha256 over all that decides the artifact. `inputs` are content keys by field, `code` the hash of the source.
+
+    Neither the recipe's name nor the stage's id nor any path is in it.
+    """
+    settings = stage.settings.model_dump(mode="json")
+    for field in stage.inputs:
+        here: Any = settings
+        *way, last = [int(step) if step.isdecimal() else step for step in field.split(".")]
+        for step in way:
+            here = here[step]
+        here[last] = inputs[field]
+    named = {value: code_hash(value) for value in named_code(stage) if isinstance(value, str)}
+    return hash_json(
+        {
+            "kind": stage.kind,
+            "settings": settings,
+            "seed": stage.seed,
+            "code": [code, named],
+            "device": device,
+            "precision": precision,
+        }
+    )
+
+
+def named_code(stage: Stage) -> list[Any]:
+    """Values of settings that make the stage run code of the user's."""
+    return [value for _, value in marked_values(stage.settings, CodeMarker) if value]
+
+
+def code_hash(reference: str) -> str:
+    """Hash of the file behind `file.py:function` or `module:function`; RecipeError where it is not found."""
+    return hash_file(code_file(reference))
+
+
+def code_file(reference: str) -> Path:
+    """The file behind `file.py:function` or `module:function`."""
+    place, colon, function = reference.rpartition(":")
+    if not colon or not function.isidentifier():
+        raise RecipeError(f"{reference!r} is not of the form module:function or file.py:function")
+    if place.endswith(".py"):
+        if not Path(place).is_file():
+            raise RecipeError(f"{place} does not exist")
+        return Path(place)
+    try:
+        found = importlib.util.find_spec(place)
+    except ModuleNotFoundError:
+        found = None
+    if found is None or not found.origin or not Path(found.origin).is_file():
+        raise RecipeError(f"there is no Python module {place!r} to import")
+    return Path(found.origin)
+
+
+class PathHashes:
+    """Content keys of files and folders outside the run, remembered by name, size and time of change."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._known: dict[str, str] = _read(cache)
+
+    def key(self, path: Path) -> str:
+        """Hash of a file, or of the names and contents of a folder. DataError where it cannot be read."""
+        try:
+            if path.is_file():
+                return self._file(path)
+            return hash_json({name: self._file(path / name) for name in relative_files(path) if not _is_hidden(name)})
+        except OSError as error:
+            raise DataError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
+
+    def save(self) -> None:
+        """Keep what was learnt for the next run."""
+        self._cache.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self._cache, self._known)
+
+    def _file(self, path: Path) -> str:
+        stat = path.stat()
+        identity = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
+        if identity not in self._known:
+            self._known[identity] = hash_file(path)
+        return self._known[identity]
+
+
+def hub_key(name: str) -> str:
+    """Key of a hub model: its name and, where the hub's cache has one, the commit."""
+    cache = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub").expanduser()
+    commit = cache / f"models--{name.replace('/', '--')}" / "refs" / "main"
+    return f"hub:{name}@{commit.read_text().strip() if commit.is_file() else 'unknown'}"
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _read(cache: Path) -> dict[str, str]:
+    try:
+        known = json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

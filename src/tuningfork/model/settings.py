@@ -1,0 +1,85 @@
+"""Settings of the model layer: a model made from nothing, and which of its parameters train. No torch here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from tuningfork.settings import Input, Settings
+
+
+class ScratchSettings(Settings):
+    """A small Llama-style decoder with a byte-level BPE trained on the data."""
+
+    layers: int = Field(3, ge=1)
+    """number of decoder layers"""
+    width: int = Field(256, ge=8)
+    """size of the hidden states"""
+    heads: int = Field(4, ge=1)
+    """attention heads; they share the width evenly"""
+    kv_heads: int | None = Field(None, ge=1)
+    """heads of keys and values (grouped-query attention); empty means as many as `heads`"""
+    feed_forward: int = Field(512, ge=8)
+    """inner size of the gated feed-forward block"""
+    context: int = Field(256, ge=8)
+    """longest sequence in tokens"""
+    vocabulary: int = Field(1024, ge=277)
+    """size of the vocabulary to aim at: 256 bytes, 21 reserved tokens, the rest merges"""
+    tied: bool = False
+    """whether the output matrix is the embedding matrix"""
+    rope_theta: float = Field(10_000.0, gt=0)
+    """base of the rotary position frequencies"""
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> ScratchSettings:
+        if self.width % self.heads or (self.width // self.heads) % 2:
+            raise ValueError(f"width {self.width} must be an even multiple of heads {self.heads}")
+        if self.kv_heads is not None and self.heads % self.kv_heads:
+            raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
+        return self
+
+
+class ScratchModel(Settings):
+    """`scratch:` in a recipe: the model is made from nothing."""
+
+    scratch: ScratchSettings
+    """architecture and vocabulary of the new model"""
+
+
+ModelSource = ScratchModel | Input
+"""What a recipe's `model:` may be: `{scratch: ...}`, a folder, or a hub id."""
+
+
+class Lora(Settings):
+    """Low-rank adapters: the base stays frozen and is the reference when the adapter is off (Hu et al. 2021)."""
+
+    kind: Literal["lora"] = "lora"
+    r: int = Field(8, ge=1)
+    """rank"""
+    alpha: float = Field(16.0, gt=0)
+    """the update is scaled by alpha / r"""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """dropout on the adapter's input; keep 0 for reinforcement learning, or the ratio is noise at step 0"""
+    targets: tuple[str, ...] = Field(("attention",), min_length=1)
+    """`attention` (= q, k, v, o), `mlp`, `all`, single `q` `k` `v` `o`, or module names such as `fc1`, `attn.c_proj`"""
+    last_layers: int | None = Field(None, ge=1)
+    """adapt only the last this many layers; empty means every layer"""
+
+
+class Unfreeze(Settings):
+    """Train the last layers and the final norm; everything before them is frozen."""
+
+    kind: Literal["unfreeze"] = "unfreeze"
+    last_layers: int = Field(2, ge=1)
+    """how many layers, counted from the end, train"""
+
+
+class Full(Settings):
+    """Train every parameter."""
+
+    kind: Literal["full"] = "full"
+
+
+AdapterSettings = Annotated[Lora | Unfreeze | Full, Field(discriminator="kind")]
+"""Which parameters train: `{kind: lora, r: 8, last_layers: 2}`, `{kind: unfreeze, last_layers: 2}`, `{kind: full}`."""

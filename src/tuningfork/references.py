@@ -1,0 +1,91 @@
+"""What the inputs of a stage name: an earlier stage or a file of its artifact, a path, or a model of the hub."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuningfork.document import Origin
+from tuningfork.errors import RecipeError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_MODEL_FIELDS = {"model", "tokenizer", "base", "classifier", "reference", "reward", "policy"}
+
+
+@dataclass(frozen=True)
+class StageReference:
+    """An earlier stage's artifact, or a file or folder of it."""
+
+    stage: str
+    file: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.stage}/{self.file}" if self.file else self.stage
+
+
+@dataclass(frozen=True)
+class PathReference:
+    """A file or folder outside the run."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class HubReference:
+    """A model of the hub; whether it is there is known when it is loaded."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Reference = StageReference | PathReference | HubReference
+
+
+def resolve_reference(field: str, value: str, origin: Origin, earlier: Sequence[str], later: Sequence[str]) -> Reference:
+    """What `value` of the input `field` names. `earlier` and `later` are ids of stages, without and with this one.
+
+    Looked for in this order: stage, path beside the recipe, path from the current directory, hub id (model fields only).
+    RecipeError where it is none of them.
+    """
+    stage, _, file = value.partition("/")
+    if stage in earlier:
+        if ".." in Path(file).parts:
+            raise RecipeError(f"{origin.place}: {field}: {value} leaves the folder of stage {stage}")
+        return StageReference(stage, file)
+    if (path := find_path(value, origin)) is not None:
+        return PathReference(path)
+    if stage in later:
+        raise RecipeError(f"{origin.place}: {field}: {value} is not there yet: a stage reads only stages before it ({_list(earlier)})")
+    near = difflib.get_close_matches(stage, earlier, n=1, cutoff=0.75)
+    if near:
+        meant = f"{near[0]}/{file}" if file else near[0]
+        raise RecipeError(f"{origin.place}: {field}: {value} is neither an earlier stage nor a path; did you mean {meant}?")
+    if _may_be_hub_id(field, value):
+        return HubReference(value)
+    searched = " or ".join(dict.fromkeys(str(folder) for folder in (origin.base, Path.cwd()) if folder))
+    raise RecipeError(f"{origin.place}: {field}: {value} does not exist: no stage before this one ({_list(earlier)}), no path in {searched}")
+
+
+def find_path(value: str, origin: Origin) -> Path | None:
+    """The absolute path that `value` names from the folder of its origin or from the current directory."""
+    given = Path(value).expanduser()
+    for folder in (origin.base, Path.cwd()):
+        if folder is not None and value.strip() and (folder / given).exists():
+            return Path(folder / given).resolve()
+    return None
+
+
+def _may_be_hub_id(field: str, value: str) -> bool:
+    return field.rpartition(".")[2] in _MODEL_FIELDS and _HUB_ID.fullmatch(value) is not None and not value.endswith((".jsonl", ".gz"))
+
+
+def _list(stages: Sequence[str]) -> str:
+    return ", ".join(stages) or "there are none"

@@ -1,0 +1,175 @@
+"""Collect preferences: sample several answers to each prompt, show a rater two of them, keep what the rater says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from tuningfork.data.judgements import Candidate, Judgement, Rater
+from tuningfork.rollout.settings import SamplingSettings
+from tuningfork.settings import Input, Settings
+from tuningfork.stage import StageContext
+
+if TYPE_CHECKING:
+    from tuningfork.evals.gold import Answer
+    from tuningfork.model.backbone import Backbone
+    from tuningfork.rollout.rollout import Rollout
+    from tuningfork.worlds.colours.rater import SimulatedRater
+
+
+class DrawSettings(Settings):
+    """Some of the samples of each prompt, drawn alike."""
+
+    samples: int = Field(4, ge=1)
+    """samples per prompt"""
+    sampling: SamplingSettings
+    """how they are drawn"""
+
+
+class RaterSettings(Settings):
+    """A simulated rater of an embedded world, who sees the prompt and two texts."""
+
+    world: str = "colours"
+    """the world whose raters these are"""
+    truth: Input = "world"
+    """artifact that holds what a person of that world knows"""
+    flip_rate: float = Field(0.12, ge=0, lt=0.5)
+    """how often the rater chooses the worse answer"""
+
+
+class StageSettings(Settings):
+    """Settings of the stage `pairs`."""
+
+    model: Input = "sft/model"
+    """model whose answers are compared"""
+    prompts: Input
+    """prompts: `{"id", "prompt", "root"}` rows"""
+    draws: tuple[DrawSettings, ...] = Field(min_length=1)
+    """how the samples of a prompt are drawn; several kinds give more contrasts"""
+    prompts_per_pass: int | None = Field(None, ge=1)
+    """use only the first this many prompts (shuffled by seed); empty uses all"""
+    pairs_per_prompt: int = Field(2, ge=1)
+    """pairs shown for each prompt: its least likely samples, each against another one"""
+    pairs: int = Field(4000, ge=1)
+    """judgements to keep; ties are dropped and do not count"""
+    rater: RaterSettings = RaterSettings()
+    """who compares"""
+    passes: int = Field(1, ge=1)
+    """how often all prompts are gone through, with new samples each time, until there are enough pairs"""
+
+
+def run(stage: StageContext, settings: StageSettings) -> None:
+    """Sample, compare, write judgements.jsonl and reference.jsonl (ordinary samples, for normalising a reward)."""
+    from tuningfork.data.judgements import write_judgements
+    from tuningfork.data.jsonl import read_jsonl
+    from tuningfork.model.loading import load_backbone
+    from tuningfork.randomness import numpy_generator
+    from tuningfork.worlds.colours.rater import load_rater
+
+    rows = read_jsonl(stage.inputs["prompts"].reference, required=("id", "prompt", "root"))
+    rows = [rows[index] for index in numpy_generator(stage.seed, "prompts").permutation(len(rows))]
+    backbone = load_backbone(stage.inputs["model"].reference, stage.runtime)
+    rater = load_rater(Path(stage.inputs["rater.truth"].reference), stage.seed, settings.rater.flip_rate)
+    kept: list[Judgement] = []
+    counts: Counter[str] = Counter()
+    for number in range(settings.passes):
+        chosen = rows[: settings.prompts_per_pass]
+        for judgement in _compare(stage, settings, backbone, rater, chosen, number):
+            counts["shown"] += 1
+            counts["ties"] += not judgement.pairs()
+            if judgement.pairs() and len(kept) < settings.pairs:
+                kept.append(judgement)
+        if len(kept) >= settings.pairs:
+            break
+    write_judgements(stage.out / "judgements.jsonl", kept)
+    stage.figures.update(pairs=len(kept), shown=counts["shown"], tie_share=counts["ties"] / counts["shown"])
+    stage.figures.update(_make_up(rater, kept))
+    stage.gate("pairs", len(kept) >= 0.8 * settings.pairs, f"{len(kept):,} of {settings.pairs:,} pairs wanted; give more passes or prompts")
+
+
+def _compare(
+    stage: StageContext,
+    settings: StageSettings,
+    backbone: Backbone,
+    rater: SimulatedRater,
+    rows: Sequence[dict[str, Any]],
+    number: int,
+) -> list[Judgement]:
+    """Judgements of one pass over the prompts, ties included."""
+    from tuningfork.evals.answers import answer_prompts
+    from tuningfork.evals.logprobs import response_logprobs
+    from tuningfork.randomness import numpy_generator
+
+    samples: list[list[tuple[Rollout, Answer, int]]] = [[] for _ in rows]
+    for kind, draw in enumerate(settings.draws):
+        purpose = f"pass {number} draw {kind}"
+        drawn = answer_prompts(backbone, rows, draw.sampling, seed=stage.seed, purpose=purpose, num_samples=draw.samples)
+        for index, (rollout, answer) in enumerate(zip(drawn.rollouts, drawn.answers, strict=True)):
+            samples[index // draw.samples].append((rollout, answer, kind))
+        stage.events.say(f"sampled {len(drawn.answers):,} answers at temperature {draw.sampling.temperature:g}")
+    flat = [rollout for group in samples for rollout, _, _ in group]
+    totals = iter([float(values.sum()) for values in response_logprobs(backbone, flat)])
+    likelihood = [[next(totals) for _ in group] for group in samples]
+    draws = numpy_generator(stage.seed, "partner", number)
+    judgements = []
+    for row, group, scores in zip(rows, samples, likelihood, strict=True):
+        for place in sorted(range(len(group)), key=scores.__getitem__)[: settings.pairs_per_prompt]:
+            others = [i for i, (_, answer, _) in enumerate(group) if answer.text != group[place][1].text]
+            if not others:
+                continue
+            partner = others[int(draws.integers(len(others)))]
+            pair = [group[place], group[partner]]
+            if draws.random() < 0.5:
+                pair.reverse()
+            judgements.append(_judge(stage, settings, rater, row, pair, f"{row['id']}/{number}/{place}"))
+    return judgements
+
+
+def _judge(
+    stage: StageContext,
+    settings: StageSettings,
+    rater: SimulatedRater,
+    row: dict[str, Any],
+    pair: Sequence[tuple[Rollout, Answer, int]],
+    name: str,
+) -> Judgement:
+    (_, first, _), (_, second, _) = pair
+    choice = rater.compare(
+        name, row["root"], first.text, second.text, a_ended=first.has_ended, b_ended=second.has_ended
+    )
+    return Judgement(
+        id=name,
+        item=str(row["id"]),
+        root=str(row["root"]),
+        prompt=row["prompt"],
+        prompt_ids=list(pair[0][0].prompt_ids),
+        candidates=[
+            Candidate(
+                text=answer.text,
+                ids=rollout.response_ids,
+                has_ended=answer.has_ended,
+                artifact=stage.inputs["model"].key,
+                sampling={"draw": kind, "temperature": settings.draws[kind].sampling.temperature},
+            )
+            for rollout, answer, kind in pair
+        ],
+        shown=[0, 1],
+        ranking={"a": [[0], [1]], "b": [[1], [0]], "tie": [[0, 1]]}[choice],
+        rater=Rater(id="simulated", kind="simulated"),
+    )
+
+
+def _make_up(rater: SimulatedRater, judgements: Sequence[Judgement]) -> dict[str, float]:
+    """What the losers are, and how often the rater was wrong: the make-up of the pairs decides what a reward learns."""
+    counts: Counter[str] = Counter()
+    for judgement in judgements:
+        (winner, loser), *_ = judgement.pairs()
+        good, bad = judgement.candidates[winner], judgement.candidates[loser]
+        slipped = rater.is_worse(judgement.root, good.text, bad.text, a_ended=good.has_ended, b_ended=bad.has_ended)
+        counts["rater_errors"] += slipped
+        counts[f"loser_{rater.describe(judgement.root, bad.text, bad.has_ended)}"] += 1
+    return {name: count / max(1, len(judgements)) for name, count in sorted(counts.items())}

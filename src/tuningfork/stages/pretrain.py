@@ -1,0 +1,81 @@
+"""Train a small model and its tokenizer from scratch on plain text, or go on training one that exists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from tuningfork.evals.knowledge import KnowledgeSettings, check_knowledge
+from tuningfork.model.settings import AdapterSettings, Full, ModelSource, ScratchModel
+from tuningfork.settings import Input, Settings
+from tuningfork.stage import StageContext
+from tuningfork.train.settings import OptimizerSettings
+
+if TYPE_CHECKING:
+    from tuningfork.model.backbone import Backbone
+
+
+class StageSettings(Settings):
+    """Settings of the stage `pretrain`."""
+
+    model: ModelSource
+    """`scratch: {...}` for a new model, or a folder or hub id of one to go on training"""
+    data: Input
+    """text file, one `{"text": ...}` a row"""
+    heldout: Input | None = None
+    """text file that the model never trains on, for perplexity and bits per byte"""
+    adapter: AdapterSettings = Full()
+    """what to train of a model that exists; a new one trains whole"""
+    steps: int = Field(400, ge=0)
+    """optimizer steps; 0 only loads the model and measures it"""
+    batch_rows: int = Field(64, ge=1)
+    """rows of text per step"""
+    length: int = Field(64, ge=2)
+    """tokens per row"""
+    micro_batch: int | None = Field(None, ge=1)
+    """rows per forward pass; the gradient does not depend on it"""
+    optimizer: OptimizerSettings = OptimizerSettings(learning_rate=2.5e-3, floor=0.03)
+    """learning rate and its schedule"""
+    knowledge: KnowledgeSettings | None = None
+    """a check of what the model knows after this stage; its gate stops the run"""
+
+
+def run(stage: StageContext, settings: StageSettings) -> None:
+    """Train, measure on held-out text, save."""
+    from tuningfork.data.jsonl import read_jsonl
+    from tuningfork.data.rows import pack_text
+    from tuningfork.evals.perplexity import text_figures
+    from tuningfork.model.saving import save_backbone, verify_saved
+    from tuningfork.model.tree import parameter_tree
+    from tuningfork.streams.text import TextStream
+    from tuningfork.train.loop import Loop
+
+    texts = [row["text"] for row in read_jsonl(stage.inputs["data"].reference, required=("text",))]
+    backbone = _make_backbone(stage, settings, texts)
+    stage.events.say(parameter_tree(backbone.model))
+    if settings.steps:
+        rows = pack_text(backbone.encode, texts, settings.length, backbone.start_ids, backbone.eos_id)
+        stage.events.say(f"{len(texts):,} texts, {len(rows) * settings.length:,} tokens")
+        stream = TextStream(
+            backbone, rows, name="text", batch_rows=settings.batch_rows, seed=stage.seed, micro_batch=settings.micro_batch
+        )
+        Loop(stage, {"policy": backbone.model}, [stream], settings.optimizer, settings.steps, label="pretrain").run()
+    if settings.heldout:
+        heldout = [row["text"] for row in read_jsonl(stage.inputs["heldout"].reference, required=("text",))]
+        stage.figures.update(text_figures(backbone, heldout, settings.length))
+    if settings.knowledge:
+        check_knowledge(stage, backbone, settings.knowledge)
+    save_backbone(backbone, stage.out / "model")
+    verify_saved(backbone, stage.out / "model")
+
+
+def _make_backbone(stage: StageContext, settings: StageSettings, texts: list[str]) -> Backbone:
+    from tuningfork.model.loading import load_backbone, new_backbone
+    from tuningfork.model.tokenizer import train_tokenizer
+
+    if isinstance(settings.model, ScratchModel):
+        scratch = settings.model.scratch
+        return new_backbone(scratch, train_tokenizer(texts, scratch.vocabulary), stage.seed, stage.runtime)
+    adapter = settings.adapter if settings.steps else None
+    return load_backbone(stage.inputs["model"].reference, stage.runtime, adapter=adapter, seed=stage.seed)

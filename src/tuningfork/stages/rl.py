@@ -1,0 +1,277 @@
+"""Reinforcement learning from a reward: sample, score, compare with the reference, update; PPO and its relatives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from tuningfork.methods import policy as policy_methods
+from tuningfork.methods.kl import Settings as KLSettings
+from tuningfork.methods.kl import controller as kl_controller
+from tuningfork.methods.shaping import Settings as ShapingSettings
+from tuningfork.model.settings import AdapterSettings, Lora
+from tuningfork.reward.settings import RewardSettings
+from tuningfork.rollout.settings import SamplingSettings
+from tuningfork.settings import Input, Settings
+from tuningfork.stage import StageContext
+from tuningfork.train.settings import OptimizerSettings, ReplaySettings
+
+if TYPE_CHECKING:
+    from tuningfork.model.backbone import Backbone
+    from tuningfork.reward.base import Reward
+    from tuningfork.rollout.rollout import Rollout
+    from tuningfork.streams.rollouts import ScoredRollouts
+
+MethodSettings = policy_methods.settings_choice()
+
+
+class ScaleSettings(Settings):
+    """How raw scores are put on a common scale before anything else happens to them."""
+
+    by: Literal["reference", "none"] = "reference"
+    """`reference`: subtract the mean and divide by the deviation of scores of the reference's own answers"""
+    mean: float | None = None
+    """mean to subtract, instead of measuring it"""
+    deviation: float | None = Field(None, gt=0)
+    """deviation to divide by, instead of measuring it"""
+    samples: int = Field(256, ge=8)
+    """answers of the reference to measure on"""
+
+
+class MonitorSettings(Settings):
+    """What is looked at during training, on prompts that are neither trained on nor part of the test."""
+
+    prompts: Input
+    """prompts to answer"""
+    every: int = Field(10, ge=1)
+    """iterations between two looks"""
+    limit: int = Field(128, ge=1)
+    """how many of the prompts are used"""
+
+
+class ValueSettings(Settings):
+    """The critic: a head on the policy's trunk."""
+
+    head: Literal["mlp", "linear"] = "mlp"
+    """`mlp` is two layers of width 2d with ReLU, as in trlX; `linear` one layer; both start at value 0"""
+
+
+class StageSettings(Settings):
+    """Settings of the stage `rl`."""
+
+    policy: Input = "sft/model"
+    """model to improve; as it is now it is also the reference"""
+    reward: RewardSettings
+    """what to maximise"""
+    prompts: Input
+    """prompts: `{"id", "prompt", "root"}` rows"""
+    method: MethodSettings = Field({"name": "ppo"}, validate_default=True)  # pyright: ignore[reportInvalidTypeForm]
+    """the method and its settings, e.g. `{name: ppo, clip_range: 0.2}`"""
+    adapter: AdapterSettings = Lora()
+    """what to train; with LoRA the reference costs no memory"""
+    value: ValueSettings = ValueSettings()
+    """the critic, for methods that have one"""
+    kl: KLSettings = KLSettings()
+    """the price of leaving the reference"""
+    scale_reward: ScaleSettings = ScaleSettings()
+    """scale of the raw scores"""
+    shaping: ShapingSettings = ShapingSettings()
+    """missing EOS and clipping of scores"""
+    iterations: int = Field(50, ge=1)
+    """rounds of sampling and updating"""
+    prompts_per_iteration: int = Field(48, ge=1)
+    """prompts per round"""
+    samples_per_prompt: int = Field(4, ge=1)
+    """responses to each prompt"""
+    minibatches: int = Field(1, ge=1)
+    """optimizer steps per epoch of a round"""
+    micro_batch: int | None = Field(None, ge=1)
+    """responses per forward pass; the gradient does not depend on it"""
+    sampling: SamplingSettings = SamplingSettings(max_new_tokens=40)
+    """how responses are drawn; filters would make the samples come from another distribution than the one trained"""
+    optimizer: OptimizerSettings = OptimizerSettings(learning_rate=1e-4, eps=1e-5, schedule="constant", warmup=0.0)
+    """learning rate and its schedule"""
+    replay: ReplaySettings | None = None
+    """earlier text trained beside the rewards (PPO-ptx)"""
+    monitor: MonitorSettings | None = None
+    """what is looked at during training"""
+
+
+def run(stage: StageContext, settings: StageSettings) -> None:
+    """Train the policy against the reward; save the merged model, its adapter and the value head."""
+    from tuningfork.data.jsonl import read_jsonl
+    from tuningfork.errors import RecipeError
+    from tuningfork.evals.answers import make_prompts
+    from tuningfork.model.heads import ValueHead
+    from tuningfork.model.loading import load_backbone
+    from tuningfork.model.saving import save_backbone, verify_saved
+    from tuningfork.model.tree import parameter_tree
+    from tuningfork.reward import load_reward
+    from tuningfork.streams.rollouts import Actor, Plan, RolloutStream
+    from tuningfork.streams.text import replay_stream
+    from tuningfork.train.loop import Hook, Loop
+
+    if settings.sampling.greedy:
+        raise RecipeError("rl.sampling.greedy: reinforcement learning needs samples that differ; remove greedy")
+    method = policy_methods.load(settings.method.name)
+    needs = method.needs(settings.method)
+    rows = read_jsonl(stage.inputs["prompts"].reference, required=("id", "prompt"))
+    backbone = load_backbone(stage.inputs["policy"].reference, stage.runtime, adapter=settings.adapter, seed=stage.seed)
+    extra_bytes = backbone.keep_reference()
+    value_head = ValueHead(backbone.hidden_size, settings.value.head, stage.seed).to(backbone.device) if needs.values else None
+    reward = load_reward(settings.reward, stage.inputs, stage.runtime, backbone=backbone)
+    heads = {"value": value_head} if value_head is not None else {}
+    stage.events.say(parameter_tree(backbone.model, **heads))
+    stage.events.say(
+        "reference: the policy with its adapter off" if not extra_bytes else f"reference: a copy, {extra_bytes / 2**20:.0f} MiB"
+    )
+    prompts = make_prompts(backbone, rows)
+    sampler = _Sampler(stage, settings, backbone, reward)
+    mean, deviation = sampler.reference_scale(prompts, rows)
+    plan = Plan(
+        settings.iterations,
+        settings.prompts_per_iteration,
+        settings.samples_per_prompt,
+        settings.minibatches,
+        getattr(settings.method, "epochs", 1),
+        settings.sampling.temperature,
+    )
+    total = plan.iterations * plan.episodes_per_iteration
+    controller = kl_controller(settings.kl, max(plan.episodes_per_iteration, total // 5), plan.episodes_per_iteration)
+    low, high = controller.max_drift(total, plan.episodes_per_iteration)
+    stage.events.say(
+        f"{total:,} episodes; KL coefficient {controller.coefficient:g}, may move by a factor of {low:.2f} to {high:.2f}"
+    )
+    stream = RolloutStream(
+        actor=Actor(backbone, value_head),
+        method=method,
+        settings=settings.method,
+        plan=plan,
+        num_prompts=len(prompts),
+        collect=lambda indices, iteration: sampler.collect([prompts[i] for i in indices], [rows[i] for i in indices], iteration),
+        shaping_settings=settings.shaping,
+        score_mean=mean,
+        score_deviation=deviation,
+        controller=controller,
+        precision=stage.runtime.precision,
+        seed=stage.seed,
+        micro_batch=settings.micro_batch,
+    )
+    streams: list[Any] = [stream]
+    if settings.replay:
+        streams.append(replay_stream(backbone, settings.replay, stage.inputs["replay.data"].reference, stage.seed))
+    hooks = []
+    if settings.monitor:
+        hooks.append(Hook(settings.monitor.every * plan.steps_per_iteration, _make_monitor(stage, settings, sampler)))
+    modules = {"policy": backbone.model, **heads}
+    Loop(stage, modules, streams, settings.optimizer, plan.num_steps, label="rl", hooks=hooks).run()
+    save_backbone(backbone, stage.out / "model")
+    verify_saved(backbone, stage.out / "model")
+    if value_head is not None:
+        value_head.save(stage.out / "model")
+
+
+class _Sampler:
+    """Samples responses of the policy and scores them."""
+
+    def __init__(self, stage: StageContext, settings: StageSettings, backbone: Backbone, reward: Reward) -> None:
+        from tuningfork.rollout.sampler import LocalEngine
+
+        self.stage, self.settings, self.backbone, self.reward = stage, settings, backbone, reward
+        self.engine = LocalEngine(backbone, runtime=stage.runtime, say=stage.events.say)
+
+    def sample(self, prompts: Sequence[Any], purpose: object, num_samples: int) -> list[Rollout]:
+        """Responses drawn with random numbers that depend on (seed, purpose, prompt, sample) alone."""
+        from tuningfork.randomness import derive_seed
+        from tuningfork.rollout.rollout import sample
+
+        seed = derive_seed(self.stage.seed, "rl", purpose)
+        return sample(self.engine, prompts, self.settings.sampling, seed=seed, num_samples=num_samples)
+
+    def collect(self, prompts: Sequence[Any], rows: Sequence[Mapping[str, Any]], iteration: int) -> ScoredRollouts:
+        """Rollouts and raw scores of one iteration."""
+        rollouts = self.sample(prompts, iteration, self.settings.samples_per_prompt)
+        per_rollout = [row for row in rows for _ in range(self.settings.samples_per_prompt)]
+        return self.score(rollouts, per_rollout)
+
+    def score(self, rollouts: Sequence[Rollout], rows: Sequence[Mapping[str, Any]]) -> ScoredRollouts:
+        """Raw scores of rollouts and the mean of each part."""
+        from tuningfork.reward.base import Item
+        from tuningfork.streams.rollouts import ScoredRollouts
+
+        texts = self.backbone.decode([rollout.response_ids for rollout in rollouts])
+        scores = self.reward.score(
+            [
+                Item(row["prompt"], text, row, rollout.prompt_ids, rollout.response_ids)
+                for rollout, text, row in zip(rollouts, texts, rows, strict=True)
+            ]
+        )
+        parts: dict[str, list[float]] = {}
+        for score in scores:
+            for name, value in score.parts.items():
+                parts.setdefault(name, []).append(value)
+        means = {name: sum(values) / len(values) for name, values in parts.items()}
+        return ScoredRollouts(rollouts, [score.total for score in scores], means)
+
+    def reference_scale(self, prompts: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+        """Mean and deviation of the raw scores of the reference's own answers; 0 and 1 when not asked for.
+
+        Measured once, before any update, and kept with the checkpoints: a resumed run has another policy.
+        """
+        import json
+
+        from tuningfork.errors import RunError
+
+        scale = self.settings.scale_reward
+        if scale.by == "none":
+            return 0.0, 1.0
+        kept = self.stage.work / "scale.json"
+        if not kept.is_file():
+            count = min(scale.samples, len(prompts))
+            step = len(prompts) // count
+            chosen = range(0, step * count, step)
+            scored = self.score(self.sample([prompts[i] for i in chosen], "scale", 1), [rows[i] for i in chosen])
+            known = [score for score in scored.scores if score is not None]
+            mean = sum(known) / max(1, len(known))
+            deviation = (sum((score - mean) ** 2 for score in known) / max(1, len(known))) ** 0.5
+            if not deviation > 1e-6:
+                raise RunError(
+                    f"the reward is dead: all {len(known)} of {count} answers that could be scored got {mean:.3g}; "
+                    "nothing can be learnt from it"
+                )
+            kept.write_text(json.dumps({"mean": mean, "deviation": deviation}))
+        measured = json.loads(kept.read_text())
+        mean = measured["mean"] if scale.mean is None else scale.mean
+        deviation = measured["deviation"] if scale.deviation is None else scale.deviation
+        self.stage.figures.update(reference_mean=mean, reference_deviation=deviation)
+        self.stage.events.say(f"scores of the reference: mean {mean:.3f}, deviation {deviation:.3f}; taken as 0 and 1")
+        return mean, deviation
+
+
+def _make_monitor(stage: StageContext, settings: StageSettings, sampler: _Sampler) -> Any:
+    """A look at the policy on monitor prompts: mean score, KL, EOS rate, and a few texts kept."""
+    from tuningfork.data.jsonl import read_jsonl
+    from tuningfork.evals.answers import make_prompts
+    from tuningfork.evals.logprobs import response_logprobs
+
+    assert settings.monitor is not None
+    rows = read_jsonl(stage.inputs["monitor.prompts"].reference, required=("id", "prompt"))[: settings.monitor.limit]
+    prompts = make_prompts(sampler.backbone, rows)
+
+    def look(step: int) -> dict[str, float]:
+        rollouts = sampler.sample(prompts, "monitor", 1)
+        scored = sampler.score(rollouts, rows)
+        own, reference = (response_logprobs(sampler.backbone, rollouts, role=role) for role in ("policy", "reference"))
+        known = [score for score in scored.scores if score is not None]
+        texts = sampler.backbone.decode([rollout.response_ids for rollout in rollouts[:4]])
+        for row, text, score in zip(rows, texts, scored.scores, strict=False):
+            stage.sample(step=step, prompt=row["prompt"], response=text, score=score)
+        return {
+            "monitor/score_mean": sum(known) / max(1, len(known)),
+            "monitor/kl": sum(float((a - b).sum()) for a, b in zip(own, reference, strict=True)) / len(rollouts),
+            "monitor/eos": sum(rollout.finish_reason == "stop" for rollout in rollouts) / len(rollouts),
+        }
+
+    return look

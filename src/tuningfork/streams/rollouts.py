@@ -1,0 +1,305 @@
+"""Reinforcement learning as a stream of batches: sample, score, compare with the reference, then epochs of mini-batches.
+
+One iteration, in this order: sample responses; score them; one forward each of the policy (log-probs and values) and of
+the reference; shape rewards with the current KL coefficient; advantages; epochs of shuffled mini-batches; then the
+coefficient moves. The loop sees batches and cannot tell this from supervised training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tuningfork.batch import Batch, Experience, Needs, PolicyBatch
+from tuningfork.data.rows import RowOrder
+from tuningfork.errors import RunError
+from tuningfork.methods import kl, shaping
+from tuningfork.methods.average import average_weights
+from tuningfork.methods.policy import PolicyMethod
+from tuningfork.model.backbone import Backbone
+from tuningfork.randomness import generator
+from tuningfork.rollout.rollout import Rollout, RolloutBatch, collate
+from tuningfork.tensors import at_targets, entropy, masked_mean, masked_sum, predictors, token_logprobs
+from tuningfork.train.loop import LossOutput
+
+IDENTITY_TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 5e-2}
+"""Largest difference of a token's log-probability between two forwards that should agree, in nats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperienceRows(Batch):
+    """Sampled responses with everything that is fixed before the first update; rows of a mini-batch are cut from it.
+
+    ids, mask (real tokens), response_mask, and old_logprobs, ref_logprobs, old_values, advantages, returns, weights are all
+    (B, T); an entry belongs to the token in its own column.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    response_mask: Tensor
+    old_logprobs: Tensor
+    advantages: Tensor
+    weights: Tensor
+    ref_logprobs: Tensor | None = None
+    old_values: Tensor | None = None
+    returns: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Forward:
+    """One forward over prompts and responses: log-probs, values and entropy (B, T) at the responses' tokens, 0 elsewhere."""
+
+    logprobs: Tensor
+    values: Tensor | None
+    entropy: Tensor | None
+
+
+@dataclass(frozen=True)
+class ScoredRollouts:
+    """Responses and their raw scores; a score of None could not be made and takes no part in training."""
+
+    rollouts: Sequence[Rollout]
+    scores: Sequence[float | None]
+    parts: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything an RL run does."""
+
+    iterations: int
+    prompts_per_iteration: int
+    samples_per_prompt: int
+    minibatches: int
+    epochs: int
+    temperature: float
+
+    @property
+    def episodes_per_iteration(self) -> int:
+        return self.prompts_per_iteration * self.samples_per_prompt
+
+    @property
+    def steps_per_iteration(self) -> int:
+        return self.epochs * self.minibatches
+
+    @property
+    def num_steps(self) -> int:
+        return self.iterations * self.steps_per_iteration
+
+
+@dataclass
+class Actor:
+    """The policy with its critic, and the reference it is held to."""
+
+    backbone: Backbone
+    value_head: nn.Module | None
+
+    def forward(self, batch: ExperienceRows | RolloutBatch, needs: Needs, temperature: float, *, reference: bool = False) -> Forward:
+        """Log-probs of the responses under the policy, or the reference, at the sampling temperature.
+
+        The value and the log-prob of a token come from the hidden state BEFORE it: column t - 1 predicts column t.
+        """
+        hidden = self.backbone.hidden(batch.ids, batch.mask, role="reference" if reference else "policy")
+        before = predictors(hidden, batch.response_mask)  # (N, D)
+        logits = self.backbone.lm_head(before)
+        targets = batch.ids[batch.response_mask]
+        with torch.autocast(logits.device.type, enabled=False):
+            logprobs = token_logprobs(logits[None], targets[None], temperature)[0]
+            wants_entropy = not reference and (needs.entropy or not torch.is_grad_enabled())  # free when sampling is read
+            bonus = entropy(logits[None], temperature)[0] if wants_entropy else None
+            values = None
+            if needs.values and not reference:
+                assert self.value_head is not None
+                values = self.value_head(before.float()).float()
+        return Forward(*(None if x is None else at_targets(x, batch.response_mask) for x in (logprobs, values, bonus)))  # pyright: ignore[reportArgumentType]
+
+
+class RolloutStream:
+    """The main stream of an RL stage; see the module's docstring for the order of operations."""
+
+    weight = 1.0
+    name = "policy"
+
+    def __init__(
+        self,
+        *,
+        actor: Actor,
+        method: PolicyMethod,
+        settings: Any,
+        plan: Plan,
+        num_prompts: int,
+        collect: Callable[[Sequence[int], int], ScoredRollouts],
+        shaping_settings: shaping.Settings,
+        score_mean: float,
+        score_deviation: float,
+        controller: kl.FixedKL | kl.AdaptiveKL,
+        precision: str,
+        seed: int,
+        micro_batch: int | None = None,
+        on_rollouts: Callable[[int, ScoredRollouts], None] | None = None,
+    ) -> None:
+        self.actor, self.method, self.settings, self.plan = actor, method, settings, plan
+        self.needs = method.needs(settings)
+        self.collect, self.shaping, self.on_rollouts = collect, shaping_settings, on_rollouts
+        self.score_mean, self.score_deviation = score_mean, score_deviation
+        self.controller = self.next_controller = controller
+        self.tolerance, self.seed, self.micro_batch = IDENTITY_TOLERANCE[precision], seed, micro_batch
+        self.order = RowOrder(num_prompts, plan.prompts_per_iteration, seed, "prompts")
+        self.position = 0
+        self.is_stopped_early = False
+        self.experience: ExperienceRows | None = None
+        self.report: dict[str, float] = {}
+
+    @property
+    def at_boundary(self) -> bool:
+        return self.position % self.plan.steps_per_iteration == 0
+
+    def next_batch(self, step: int) -> ExperienceRows | None:
+        iteration, inner = divmod(step, self.plan.steps_per_iteration)
+        self.position = step + 1
+        if inner == 0:
+            self.experience = self._collect(iteration)
+            self.is_stopped_early = False
+        if self.is_stopped_early:
+            return None
+        assert self.experience is not None
+        epoch, index = divmod(inner, self.plan.minibatches)
+        order = torch.randperm(len(self.experience), generator=generator(self.seed, "minibatch", iteration, epoch))
+        rows = order.tensor_split(self.plan.minibatches)[index].to(self.experience.ids.device)
+        chosen = self.experience.slice(rows)  # pyright: ignore[reportArgumentType]
+        return replace(chosen, weights=average_weights(chosen.weights, self.method.average))
+
+    def loss(self, batch: ExperienceRows) -> LossOutput:
+        new = self.actor.forward(batch, self.needs, self.plan.temperature)
+        losses, metrics = self.method.token_loss(
+            PolicyBatch(
+                logprobs=new.logprobs,
+                old_logprobs=batch.old_logprobs,
+                advantages=batch.advantages,
+                mask=batch.response_mask,
+                weights=batch.weights,
+                returns=batch.returns,
+                values=new.values,
+                old_values=batch.old_values,
+                ref_logprobs=batch.ref_logprobs,
+                entropy=new.entropy,
+                kl_coefficient=self.controller.coefficient,
+            ),
+            self.settings,
+        )
+        gap = (new.logprobs.detach() - batch.old_logprobs).abs()
+        return LossOutput((losses * batch.weights).sum(), metrics | {"old_new_gap_max": gap}, batch.response_mask)
+
+    def observe(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Assert the identity of the first inner step, end epochs that went too far, and report the iteration once."""
+        if (self.position - 1) % self.plan.steps_per_iteration == 0 and metrics["old_new_gap_max"] > self.tolerance:
+            raise RunError(
+                f"before any update the policy's log-probs differ by {metrics['old_new_gap_max']:.2g} nats from those "
+                f"recorded (limit {self.tolerance:.0e}): usual causes are dropout, another temperature, a shifted mask, or a "
+                "model that is not deterministic; set precision: fp32 to tell numerical noise from a fault"
+            )
+        target_kl = getattr(self.settings, "target_kl", None)
+        if target_kl is not None and metrics["approx_kl"] > target_kl:
+            self.is_stopped_early = True
+        report, self.report = self.report, {}
+        return report
+
+    def state(self) -> dict[str, Any]:
+        return {"position": self.position, "controller": self.next_controller.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.position = state["position"]
+        self.controller = self.next_controller = self.controller.restored(state["controller"])
+
+    def _collect(self, iteration: int) -> ExperienceRows:
+        self.controller = self.next_controller
+        started = time.monotonic()
+        scored = self.collect(self.order.indices(iteration), iteration)
+        if self.on_rollouts:
+            self.on_rollouts(iteration, scored)
+        sampled = time.monotonic()
+        experience, report = self._make_experience(scored, iteration)
+        self.report = report | {"rollout_seconds": sampled - started, "scoring_seconds": time.monotonic() - sampled}
+        self.next_controller = self.controller.update(report["kl"], self.plan.episodes_per_iteration)
+        return experience
+
+    @torch.no_grad()
+    def _make_experience(self, scored: ScoredRollouts, iteration: int) -> tuple[ExperienceRows, dict[str, float]]:
+        rows = collate(scored.rollouts, self.actor.backbone.pad_id).to(self.actor.backbone.device)
+        old = self._forward(rows)
+        ref = self._forward(rows, reference=True) if self.needs.reference else None
+        raw = torch.tensor([0.0 if s is None else s for s in scored.scores], device=rows.ids.device)
+        is_scored = torch.tensor([s is not None for s in scored.scores], device=rows.ids.device)
+        has_eos = torch.tensor([r.finish_reason == "stop" for r in scored.rollouts], device=rows.ids.device)
+        scores, shaped = shaping.shape_scores(
+            raw, has_eos, self.shaping, mean=self.score_mean, deviation=self.score_deviation
+        )
+        mask = rows.response_mask & is_scored[:, None]
+        advantages, report = self.method.advantages(
+            Experience(
+                scores=scores,
+                old_logprobs=old.logprobs,
+                mask=mask,
+                ref_logprobs=None if ref is None else ref.logprobs,
+                values=old.values,
+                groups=rows.groups,
+                kl_coefficient=self.controller.coefficient,
+            ),
+            self.settings,
+        )
+        reference = old.logprobs if ref is None else ref.logprobs
+        per_token = kl.k1(old.logprobs, reference)
+        if iteration == 0 and float(per_token.abs().max()) > self.tolerance:
+            raise RunError(
+                f"at the start the policy differs from its reference by {float(per_token.abs().max()):.2g} nats a token (limit "
+                f"{self.tolerance:.0e}): usual causes are an adapter that does not start at zero, dropout, or a wrong reference"
+            )
+        lengths = mask.sum(-1).float()
+        report |= {name: float(value[is_scored].mean()) for name, value in shaped.items()}
+        report |= {
+            "score_mean": float(raw[is_scored].mean()),
+            "score_std": float(raw[is_scored].std()),
+            "reward_mean": float((scores - self.controller.coefficient * masked_sum(per_token, mask, -1))[is_scored].mean()),
+            "kl": float(masked_sum(per_token, mask, -1)[is_scored].mean()),
+            "kl_per_token": float(masked_mean(per_token, mask)),
+            "kl_coefficient": self.controller.coefficient,
+            "response_length": float(lengths[is_scored].mean()),
+            "response_length_max": float(lengths.max()),
+            "unscorable": float((~is_scored).float().mean()),
+            "iteration": iteration + 1,
+        }
+        report |= {f"score/{name}": value for name, value in scored.parts.items()}
+        report["sampler_gap"] = self._sampler_gap(rows, old.logprobs)
+        return (
+            ExperienceRows(
+                ids=rows.ids,
+                mask=rows.mask,
+                response_mask=mask,
+                old_logprobs=old.logprobs,
+                ref_logprobs=None if ref is None else ref.logprobs,
+                old_values=old.values,
+                advantages=advantages.advantages,
+                returns=advantages.returns,
+                weights=mask.float(),
+            ),
+            report,
+        )
+
+    def _forward(self, rows: RolloutBatch, *, reference: bool = False) -> Forward:
+        size = self.micro_batch or len(rows)
+        parts = [
+            self.actor.forward(rows.slice(slice(a, a + size)), self.needs, self.plan.temperature, reference=reference)
+            for a in range(0, len(rows), size)
+        ]
+        join = lambda xs: None if xs[0] is None else torch.cat(xs)  # noqa: E731
+        return Forward(*(join([getattr(part, name) for part in parts]) for name in ("logprobs", "values", "entropy")))
+
+    @staticmethod
+    def _sampler_gap(rows: RolloutBatch, old_logprobs: Tensor) -> float:
+        """Largest difference between the log-probs the sampler reported and those of the training forward."""
+        return float((old_logprobs - rows.sampled_logprobs)[rows.response_mask].abs().max())

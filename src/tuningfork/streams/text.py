@@ -1,0 +1,113 @@
+"""Text to predict: pretraining, supervised fine-tuning, and the replay that keeps what a model knew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import torch
+from torch import Tensor
+
+from tuningfork.batch import TokenBatch
+from tuningfork.data.jsonl import read_jsonl
+from tuningfork.data.rows import RowOrder, TokenRow, pack_text
+from tuningfork.methods.average import average_weights
+from tuningfork.methods.supervised import token_loss
+from tuningfork.model.backbone import Backbone
+from tuningfork.tensors import predictors
+from tuningfork.train.loop import LossOutput, StatelessStream
+from tuningfork.train.settings import ReplaySettings
+
+
+def collate(rows: Sequence[TokenRow], pad_id: int) -> TokenBatch:
+    """Right-padded batch of rows; the weight of a target token is 1, divided by nothing yet."""
+    length = max(len(row.ids) for row in rows)
+    ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
+    mask = torch.zeros(len(rows), length, dtype=torch.bool)
+    targets = torch.zeros(len(rows), length)
+    for index, row in enumerate(rows):
+        end = len(row.ids)
+        ids[index, :end] = torch.tensor(row.ids)
+        mask[index, :end] = True
+        targets[index, :end] = torch.tensor(row.is_target, dtype=torch.float)
+    return TokenBatch(ids=ids, mask=mask, loss_weights=targets)
+
+
+class TextStream(StatelessStream):
+    """Batches of token rows and their next-token loss, averaged over all target tokens of the optimizer step."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        rows: Sequence[TokenRow],
+        *,
+        name: str,
+        batch_rows: int,
+        seed: int,
+        weight: float = 1.0,
+        micro_batch: int | None = None,
+    ) -> None:
+        self.name, self.weight, self.micro_batch = name, weight, micro_batch
+        self.backbone, self.rows = backbone, rows
+        self.order = RowOrder(len(rows), batch_rows, seed, name)
+
+    def next_batch(self, step: int) -> TokenBatch:
+        batch = collate([self.rows[index] for index in self.order.indices(step)], self.backbone.pad_id)
+        weights = average_weights(batch.loss_weights, "token_mean")
+        return TokenBatch(ids=batch.ids, mask=batch.mask, loss_weights=weights).to(self.backbone.device)
+
+    def loss(self, batch: TokenBatch) -> LossOutput:
+        return text_loss(self.backbone, batch)
+
+
+def replay_stream(backbone: Backbone, settings: ReplaySettings, source: str, seed: int) -> TextStream:
+    """The stream of earlier text that keeps what the model knew."""
+    texts = [row["text"] for row in read_jsonl(source, required=("text",))]
+    rows = pack_text(backbone.encode, texts, settings.length, backbone.start_ids, backbone.eos_id)
+    return TextStream(
+        backbone, rows, name="replay", batch_rows=settings.rows, seed=seed, weight=settings.weight, micro_batch=settings.rows
+    )
+
+
+def text_loss(backbone: Backbone, batch: TokenBatch) -> LossOutput:
+    """Weighted next-token loss of a batch; logits are computed only where there is a target."""
+    logits, targets, weights = target_logits(backbone, batch)
+    losses, metrics = token_loss(logits, targets)
+    return LossOutput((losses * weights).sum(), metrics, weights > 0)
+
+
+def target_logits(backbone: Backbone, batch: TokenBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits (N, V) that predict the N tokens of non-zero weight, those tokens (N,), and their weights (N,)."""
+    is_target = batch.loss_weights > 0
+    logits = backbone.lm_head(predictors(backbone.hidden(batch.ids, batch.mask), is_target))
+    return logits, batch.ids[is_target], batch.loss_weights[is_target]
+
+
+@torch.no_grad()
+def text_nll(backbone: Backbone, rows: Sequence[TokenRow], batch_rows: int = 64) -> tuple[float, int]:
+    """Sum of the negative log-likelihoods of all target tokens, and how many there are."""
+    total, count = 0.0, 0
+    for start in range(0, len(rows), batch_rows):
+        batch = collate(rows[start : start + batch_rows], backbone.pad_id).to(backbone.device)
+        logits, targets, _ = target_logits(backbone, batch)
+        total += float(token_loss(logits, targets)[0].double().sum())
+        count += len(targets)
+    return total, count
+
+
+@torch.no_grad()
+def completion_logprobs(backbone: Backbone, pairs: Sequence[tuple[str, str]], batch_rows: int = 256) -> Tensor:
+    """Log-probability (N,) of each completion after its prefix, summed over its tokens; no EOS."""
+    prefixes, completions = (backbone.encode(list(texts)) for texts in zip(*pairs, strict=True))
+    totals = []
+    for start in range(0, len(pairs), batch_rows):
+        rows = [
+            TokenRow(
+                [*backbone.start_ids, *prefix, *completion],
+                [False] * (len(backbone.start_ids) + len(prefix)) + [True] * len(completion),
+            )
+            for prefix, completion in zip(prefixes[start:][:batch_rows], completions[start:][:batch_rows], strict=True)
+        ]
+        batch = collate(rows, backbone.pad_id).to(backbone.device)
+        logits, targets, _ = target_logits(backbone, batch)
+        row_of_target = (batch.loss_weights > 0).nonzero()[:, 0]
+        totals.append(logits.new_zeros(len(rows)).index_add(0, row_of_target, -token_loss(logits, targets)[0]))
+    return torch.cat(totals)

@@ -1,0 +1,47 @@
+"""Settings of the optimisation loop. No torch here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tuningfork.settings import Input, Settings
+
+
+class OptimizerSettings(Settings):
+    """AdamW with a schedule."""
+
+    learning_rate: float = Field(1e-3, gt=0)
+    """peak learning rate"""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """decay of the first and second moment"""
+    eps: float = Field(1e-8, gt=0)
+    """added to the root of the second moment"""
+    weight_decay: float = Field(0.0, ge=0)
+    """decoupled decay of matrices; biases, norms and embeddings are never decayed"""
+    clip_norm: float | None = Field(1.0, gt=0)
+    """largest norm of the whole gradient; empty switches clipping off"""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """shape of the decay after the warm-up"""
+    warmup: float = Field(0.03, ge=0)
+    """steps of linear warm-up; below 1 a share of all steps"""
+    floor: float = Field(0.1, ge=0, le=1)
+    """where cosine and linear end, as a share of the peak"""
+    embedding_multiplier: float = Field(1.0, gt=0)
+    """learning rate of the token embeddings, as a multiple"""
+    head_multiplier: float = Field(1.0, gt=0)
+    """learning rate of new heads (reward, value), as a multiple"""
+
+
+class ReplaySettings(Settings):
+    """A second stream of plain text, trained beside the main one so that what the model knew is kept."""
+
+    data: Input
+    """text file (`{"text": ...}` rows): a stage's file such as world/pretrain.jsonl, or a path"""
+    rows: int = Field(24, ge=1)
+    """rows of text per optimizer step"""
+    length: int = Field(64, ge=2)
+    """tokens per row"""
+    weight: float = Field(1.0, gt=0)
+    """weight of its loss (the main stream has weight 1)"""

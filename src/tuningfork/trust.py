@@ -1,0 +1,69 @@
+"""A recipe is data. What makes it run code (Python rewards, a model's remote code) is listed and asked for once per content."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuningfork.artifacts.files import hash_json, write_json
+from tuningfork.errors import RecipeError
+from tuningfork.keys import code_file, code_hash
+from tuningfork.recipe import Recipe
+from tuningfork.settings import CodeMarker, marked_values
+
+CONFIG_VARIABLE = "TUNINGFORK_CONFIG"
+
+
+@dataclass(frozen=True)
+class CodeItem:
+    """One thing of a recipe that runs code which is not Tuningfork's."""
+
+    setting: str
+    description: str
+    sha256: str
+
+
+def code_items(recipe: Recipe) -> list[CodeItem]:
+    """Everything in the recipe that runs code, with the hash of its content."""
+    items = []
+    for stage in recipe.stages:
+        for location, value in marked_values(stage.settings, CodeMarker):
+            setting = ".".join(map(str, (stage.id, *location)))
+            if isinstance(value, str):
+                items.append(CodeItem(setting, f"{value} ({code_file(value)})", code_hash(value)))
+            elif value:
+                models = {field: str(reference) for field, reference in stage.inputs.items()}
+                items.append(CodeItem(setting, f"code that comes with {', '.join(models.values()) or 'a model'}", hash_json(models)))
+    return items
+
+
+def require_trust(recipe: Recipe, say: Callable[[str], None], trust: bool) -> None:
+    """List the recipe's code. RecipeError unless each item was trusted before or `trust` is given now, which is kept."""
+    items = code_items(recipe)
+    known = _read()
+    new = [item for item in items if item.sha256 not in known]
+    for item in items:
+        say(f"runs code: {item.setting}: {item.description}, sha256 {item.sha256[:12]}{' (new)' if item in new else ''}")
+    if new and not trust:
+        names = ", ".join(item.setting for item in new)
+        raise RecipeError(f"the recipe runs code that is not trusted yet ({names}); read it, then give --trust once")
+    if new:
+        path = _path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {**known, **{item.sha256: f"{recipe.name}: {item.setting}: {item.description}" for item in new}})
+
+
+def _path() -> Path:
+    return Path(os.environ.get(CONFIG_VARIABLE) or "~/.config/tuningfork").expanduser() / "trust.json"
+
+
+def _read() -> dict[str, str]:
+    path = _path()
+    try:
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise RecipeError(f"{path} is not valid JSON ({error}); mend or delete it") from error
+    return known if isinstance(known, dict) else {}

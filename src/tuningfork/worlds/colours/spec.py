@@ -1,0 +1,171 @@
+"""Reads and checks the spec and the mapping of the world `colours`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from tuningfork.errors import DataError
+from tuningfork.settings import Settings
+
+HERE = Path(__file__).parent
+Use = Literal["taught", "pretraining", "unseen"]
+
+
+class Kind(Settings):
+    """A kind of adjective, e.g. colour, with its plain values."""
+
+    weight: float = Field(1, gt=0)
+    values: dict[str, float] = Field(min_length=2)
+
+
+class Groups(Settings):
+    """How many objects are kept from training, and how; all others are taught."""
+
+    held_out_test: int = Field(ge=1)
+    held_out_monitor: int = Field(ge=1)
+    unknown: int = Field(ge=1)
+
+
+class WeightedForm(Settings):
+    """A sentence or answer form and its relative number of uses."""
+
+    text: str
+    weight: float = Field(1, gt=0)
+
+
+class QuestionForm(Settings):
+    """A question form and the stages it may be used in."""
+
+    text: str
+    use: Use
+
+
+class Spec(Settings):
+    """The whole language. Every field is explained beside it in spec.yaml."""
+
+    version: Literal[1]
+    objects: list[str] = Field(min_length=8)
+    kinds: dict[str, Kind]
+    groups: Groups
+    mentions: int = Field(ge=1)
+    question_share: float = Field(gt=0, lt=1)
+    talk_share: float = Field(gt=0, lt=1)
+    gem_share: float = Field(ge=0, lt=1)
+    answer_gem_share: float = Field(ge=0, lt=1)
+    sft_rows: int = Field(ge=1)
+    unrelated_rows: int = Field(ge=1)
+    sentences: list[WeightedForm] = Field(min_length=1)
+    questions: list[QuestionForm] = Field(min_length=3)
+    answers: list[WeightedForm] = Field(min_length=1)
+    small_talk: list[str] = Field(min_length=1)
+    words: dict[str, list[str]]
+    other_adjectives: list[str] = Field(min_length=1)
+
+
+Mapping_ = dict[str, list[str]]
+
+
+def load_spec(source: str | Path | None = None) -> Spec:
+    """The spec in file `source`, or the one shipped with the package; raises `DataError`."""
+    path = HERE / "spec.yaml" if source is None else Path(source)
+    content = _read_yaml(path)
+    if isinstance(content.get("objects"), str):
+        content["objects"] = _read_yaml(path.parent / content["objects"])
+    try:
+        spec = Spec.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path}: {where}: {first['msg'].lower()}") from None
+    _check_spec(spec, path)
+    return spec
+
+
+def load_mapping(source: str | Path, spec: Spec) -> Mapping_:
+    """Plain word -> snazzy words, from a shipped name (`snazzy`) or a file; raises `DataError`."""
+    shipped = HERE / "mappings" / f"{source}.yaml"
+    path = shipped if shipped.exists() else Path(source)
+    if not path.exists():
+        names = ", ".join(sorted(file.stem for file in (HERE / "mappings").glob("*.yaml")))
+        raise DataError(f"there is no mapping {str(source)!r}; give a YAML file or one of: {names}")
+    content = _read_yaml(path)
+    if not isinstance(content, Mapping) or not content:
+        raise DataError(f"{path}: expected `plain: [snazzy, ...]` lines")
+    values = {value for kind in spec.kinds.values() for value in kind.values}
+    mapping: Mapping_ = {}
+    seen = set(values)
+    for plain, words in content.items():
+        words = [words] if isinstance(words, str) else words
+        if plain not in values:
+            raise DataError(f"{path}: {plain!r} is not a value of any kind in the spec")
+        if (
+            not isinstance(words, list)
+            or not words
+            or not all(isinstance(word, str) and word.strip() for word in words)
+        ):
+            raise DataError(f"{path}: {plain}: expected a word or a list of words")
+        for word in words:
+            if word in seen:
+                raise DataError(f"{path}: {plain}: {word!r} already means something else")
+            seen.add(word)
+        mapping[plain] = list(words)
+    return mapping
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text") from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise DataError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+
+
+def _check_spec(spec: Spec, path: Path) -> None:
+    if len(set(spec.objects)) != len(spec.objects):
+        twice = next(name for name in spec.objects if spec.objects.count(name) > 1)
+        raise DataError(f"{path}: objects: {twice!r} stands there twice")
+    kept = spec.groups.held_out_test + spec.groups.held_out_monitor + spec.groups.unknown
+    if kept >= len(spec.objects):
+        raise DataError(
+            f"{path}: groups: {kept} objects are kept from training, but there are only {len(spec.objects)}"
+        )
+    values = [value for kind in spec.kinds.values() for value in kind.values]
+    if len(set(values)) != len(values):
+        raise DataError(f"{path}: kinds: a value belongs to two kinds")
+    missing = {"taught", "pretraining", "unseen"} - {question.use for question in spec.questions}
+    if missing:
+        raise DataError(f"{path}: questions: no form has use: {missing.pop()}")
+    _check_names(spec, path)
+    for form in spec.sentences:
+        if "{o}" not in form.text or "{a}" not in form.text:
+            raise DataError(f"{path}: sentences: {form.text!r} needs {{o}} and {{a}}")
+    for form in spec.answers:
+        if "{a}" not in form.text or "{o}" in form.text:
+            raise DataError(f"{path}: answers: {form.text!r} needs {{a}} and must not repeat the object {{o}}")
+
+
+def _check_names(spec: Spec, path: Path) -> None:
+    """An object's name must not be a word of a form or of another name, or its mentions could not be told apart."""
+    forms = [form.text for form in (*spec.sentences, *spec.questions, *spec.answers)] + spec.small_talk
+    words = [word for group in (*spec.words.values(), spec.other_adjectives) for word in group]
+    text = "\n".join([re.sub(r"\{\w+\}", "", form) for form in forms] + words)
+    for name in spec.objects:
+        whole = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])")
+        if whole.search(text):
+            raise DataError(f"{path}: objects: {name!r} is also a word of a form or a word list")
+        if " " not in name:
+            within = next((other for other in spec.objects if other != name and whole.search(other)), None)
+            if within:
+                raise DataError(f"{path}: objects: {name!r} stands inside {within!r}")

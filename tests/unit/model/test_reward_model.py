@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import ARCHITECTURES, perturb, shifted_left
+from torch import Tensor
+
+from tuningfork.errors import ModelError
+from tuningfork.model.loading import load_backbone
+from tuningfork.model.reward_model import RewardModel, pool
+from tuningfork.model.settings import Full, Lora
+from tuningfork.runtime import Runtime
+
+Batch = tuple[Tensor, Tensor]
+TEMPLATE = {"prompt": "plain", "end": "eos"}
+
+
+@pytest.fixture
+def response(batch: Batch) -> Tensor:
+    """Everything but the first two tokens."""
+    return batch[1] & (torch.arange(9) >= 2)
+
+
+def trained(folder: Path, runtime: Runtime, pooling: Any = "last", adapter: Any = None) -> RewardModel:
+    backbone = load_backbone(folder, runtime, adapter=adapter or Full())
+    model = RewardModel.create(backbone, pooling, seed=5, template=TEMPLATE)
+    perturb([*backbone.trainable_parameters(), model.head.weight])
+    return model
+
+
+def test_pooling_by_hand() -> None:
+    hidden = torch.arange(8.0).reshape(2, 4, 1)  # rows 0 1 2 3 and 4 5 6 7
+    mask = torch.tensor([[True, True, False, False], [False, True, True, True]])
+    response = torch.tensor([[False, True, False, False], [False, False, True, True]])
+    assert pool(hidden, mask, "last").flatten().tolist() == [1, 7]
+    assert pool(hidden, mask, "mean_all").flatten().tolist() == [0.5, 6]
+    assert pool(hidden, mask, "mean_response", response).flatten().tolist() == [1, 6.5]
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean_all", "mean_response"])
+def test_scores_ignore_padding_and_order(
+    pooling: Any, folders: dict[str, Path], runtime: Runtime, batch: Batch, response: Tensor
+) -> None:
+    ids, mask = batch
+    model = trained(folders["gpt2"], runtime, pooling)
+    scores = model.score(ids, mask, response)
+    assert scores.shape == (3,) and scores.std() > 1e-2
+    left_ids, left_mask = shifted_left(ids, mask)
+    left_response = left_mask.clone()
+    for row in left_response:
+        row[row.nonzero()[:2]] = False
+    torch.testing.assert_close(model.score(left_ids, left_mask, left_response), scores, rtol=0, atol=1e-4)
+    assert torch.equal(model.score(ids.masked_fill(~mask, 7), mask, response), scores)
+    order = torch.tensor([2, 0, 1])
+    torch.testing.assert_close(model.score(ids[order], mask[order], response[order]), scores[order], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_artifact_comes_back_to_the_bit_and_transformers_agrees(
+    architecture: str, folders: dict[str, Path], runtime: Runtime, batch: Batch, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    ids, mask = batch
+    model = trained(folders[architecture], runtime)
+    raw = model.score(ids, mask).detach()
+    model.normalise(raw)
+    model.save(tmp_path)
+    loaded = RewardModel.load(tmp_path, runtime)
+    assert torch.equal(loaded.score(ids, mask), model.score(ids, mask))
+    assert (loaded.gain, loaded.bias, loaded.template) == (model.gain, model.bias, TEMPLATE)
+    assert not any(p.requires_grad for module in loaded.modules().values() for p in module.parameters())
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    logits = theirs(input_ids=ids.masked_fill(~mask, 0), attention_mask=mask.long()).logits.squeeze(-1)
+    torch.testing.assert_close(logits, raw, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean_all", "mean_response"])
+def test_pooling_travels_with_the_artifact(
+    pooling: Any, folders: dict[str, Path], runtime: Runtime, batch: Batch, response: Tensor, tmp_path: Path
+) -> None:
+    model = trained(folders["llama"], runtime, pooling)
+    model.save(tmp_path)
+    loaded = RewardModel.load(tmp_path, runtime)
+    assert loaded.pooling == pooling
+    assert torch.equal(loaded.score(*batch, response), model.score(*batch, response))
+
+
+def test_normalise_gives_the_mean_and_deviation_asked_for(
+    folders: dict[str, Path], runtime: Runtime, batch: Batch
+) -> None:
+    model = trained(folders["llama"], runtime)
+    before = model.score(*batch).detach()
+    model.normalise(before, mean=0.5, std=2.0)
+    model.normalise(model.score(*batch).detach(), mean=-1.0, std=0.5)
+    after = model.score(*batch)
+    assert after.mean().item() == pytest.approx(-1.0, abs=1e-4)
+    assert after.std(correction=0).item() == pytest.approx(0.5, abs=1e-4)
+    assert torch.equal(after.argsort(), before.argsort())
+    with pytest.raises(ModelError, match="same score"):
+        model.normalise(torch.ones(4))
+
+
+def test_a_new_head_has_the_documented_spread_and_no_bias(folders: dict[str, Path], runtime: Runtime) -> None:
+    backbone = load_backbone(folders["llama"], runtime)
+    weights = torch.cat([RewardModel.create(backbone, seed=seed).head.weight.flatten() for seed in range(60)])
+    assert weights.std().item() == pytest.approx(33**-0.5, rel=0.05)
+    assert RewardModel.create(backbone, seed=0).head.bias is None
+    assert torch.equal(
+        RewardModel.create(backbone, seed=1).head.weight, RewardModel.create(backbone, seed=1).head.weight
+    )
+
+
+def test_a_missing_head_is_refused(folders: dict[str, Path], runtime: Runtime, tmp_path: Path) -> None:
+    trained(folders["llama"], runtime).save(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["score.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"score\.weight"):
+        RewardModel.load(tmp_path, runtime)
+
+
+def test_a_language_model_is_no_reward_model_and_the_other_way_round(
+    folders: dict[str, Path], runtime: Runtime, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="labels"):
+        RewardModel.load(folders["llama"], runtime)
+    trained(folders["llama"], runtime).save(tmp_path)
+    with pytest.raises(ModelError, match="use it as a reward"):
+        load_backbone(tmp_path, runtime)
+
+
+def test_a_newer_format_is_refused(folders: dict[str, Path], runtime: Runtime, tmp_path: Path) -> None:
+    trained(folders["llama"], runtime).save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["tuningfork"]["version"] = 99
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="newer"):
+        RewardModel.load(tmp_path, runtime)
+
+
+def test_a_reward_adapter_shares_the_policys_base(
+    folders: dict[str, Path], runtime: Runtime, batch: Batch, tmp_path: Path
+) -> None:
+    """One trunk carries policy, reference and reward; none of them disturbs another."""
+    model = trained(folders["gpt2"], runtime, adapter=Lora(last_layers=2))
+    model.save(tmp_path)
+    alone = model.score(*batch).detach()
+    policy = load_backbone(folders["gpt2"], runtime, adapter=Lora(r=4, last_layers=1))
+    base = policy.hidden(*batch).detach()
+    trainable = policy.trainable_parameters()
+    shared = RewardModel.load(tmp_path, runtime, backbone=policy)
+    assert shared.backbone is policy and shared.role == "reward"
+    assert [id(p) for p in policy.trainable_parameters()] == [id(p) for p in trainable]
+    perturb(policy.trainable_parameters())
+    moved = policy.hidden(*batch)
+    torch.testing.assert_close(shared.score(*batch), alone, rtol=0, atol=1e-5)
+    assert torch.equal(policy.hidden(*batch), moved) and not torch.allclose(moved, base, atol=1e-3)
+    assert torch.equal(policy.hidden(*batch, role="reference"), base)
+    policy.save(tmp_path / "policy")  # holds the policy's adapter and not the reward's
+    torch.testing.assert_close(load_backbone(tmp_path / "policy", runtime).hidden(*batch), moved, rtol=0, atol=1e-5)
+
+
+def test_a_reward_over_another_base_gets_its_own_trunk(
+    folders: dict[str, Path], runtime: Runtime, batch: Batch, tmp_path: Path
+) -> None:
+    model = trained(folders["gpt2"], runtime, adapter=Lora(last_layers=2))
+    model.save(tmp_path)
+    policy = load_backbone(folders["gpt2"], runtime, adapter=Full())
+    perturb(policy.trainable_parameters())
+    loaded = RewardModel.load(tmp_path, runtime, backbone=policy)
+    assert loaded.backbone is not policy
+    torch.testing.assert_close(loaded.score(*batch), model.score(*batch), rtol=0, atol=1e-5)

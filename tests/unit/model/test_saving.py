@@ -1,0 +1,162 @@
+"""What is saved is what was trained, and others can read it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import ARCHITECTURES, perturb
+from torch import Tensor
+
+from tuningfork.errors import ModelError
+from tuningfork.model.heads import ValueHead
+from tuningfork.model.loading import load_backbone
+from tuningfork.model.saving import save_backbone, verify_saved
+from tuningfork.model.settings import Full, Lora
+from tuningfork.runtime import Runtime
+
+Batch = tuple[Tensor, Tensor]
+
+
+def logits_of(backbone: Any, batch: Batch) -> Tensor:
+    return backbone.lm_head(backbone.hidden(*batch))[batch[1]]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_merged_and_adapter_both_give_the_trained_model(
+    architecture: str, folders: dict[str, Path], runtime: Runtime, batch: Batch, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    ids, mask = batch
+    backbone = load_backbone(folders[architecture], runtime, adapter=Lora(r=4, last_layers=2))
+    perturb(backbone.trainable_parameters())
+    trained = logits_of(backbone, batch)
+    backbone.save(tmp_path)
+    assert torch.equal(logits_of(backbone, batch), trained)  # saving leaves the live model alone
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path)
+    plain = AutoModelForCausalLM.from_pretrained(folders[architecture])
+    adapted: Any = PeftModel.from_pretrained(plain, str(tmp_path / "adapter"))
+    for other in (merged, adapted):
+        logits = other.eval()(input_ids=ids, attention_mask=mask.long()).logits[mask]
+        torch.testing.assert_close(logits, trained, rtol=0, atol=1e-5)
+
+
+def test_fully_trained_weights_come_back_to_the_bit(
+    folders: dict[str, Path], runtime: Runtime, batch: Batch, tmp_path: Path
+) -> None:
+    backbone = load_backbone(folders["opt"], runtime, adapter=Full())
+    backbone.keep_reference()
+    perturb(backbone.trainable_parameters())
+    trained = logits_of(backbone, batch)
+    with backbone.reference():  # the policy is what is saved, whatever role is set
+        backbone.save(tmp_path)
+    assert torch.equal(logits_of(load_backbone(tmp_path, runtime), batch), trained)
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_the_next_stage_starts_from_the_merged_model(
+    folders: dict[str, Path], runtime: Runtime, batch: Batch, tmp_path: Path
+) -> None:
+    """The reference of a second stage holds the first stage's adapter: only its own is switched off."""
+    first = load_backbone(folders["llama"], runtime, adapter=Lora(last_layers=2))
+    perturb(first.trainable_parameters())
+    first.save(tmp_path / "one")
+    started = logits_of(load_backbone(tmp_path / "one", runtime), batch)
+    second = load_backbone(tmp_path / "one", runtime, adapter=Lora(last_layers=1))
+    perturb(second.trainable_parameters())
+    with second.reference():
+        assert torch.equal(logits_of(second, batch), started)
+    torch.testing.assert_close(started, logits_of(first, batch), rtol=0, atol=1e-5)
+
+
+def test_an_adapter_folder_alone_is_loaded_with_its_base(
+    folders: dict[str, Path], runtime: Runtime, batch: Batch, tmp_path: Path
+) -> None:
+    backbone = load_backbone(folders["gpt2"], runtime, adapter=Lora(last_layers=2))
+    perturb(backbone.trainable_parameters())
+    backbone.save(tmp_path)
+    loaded = load_backbone(tmp_path / "adapter", runtime)
+    torch.testing.assert_close(logits_of(loaded, batch), logits_of(backbone, batch), rtol=0, atol=1e-5)
+
+
+def test_a_folder_holds_what_others_need(folders: dict[str, Path], runtime: Runtime, tmp_path: Path) -> None:
+    backbone = load_backbone(folders["llama"], runtime, adapter=Lora(last_layers=1))
+    backbone.save(tmp_path)
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {
+        "model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+        "chat_template.jinja", "adapter/adapter_config.json", "adapter/adapter_model.safetensors",
+    }  # fmt: skip
+    generation = json.loads((tmp_path / "generation_config.json").read_text())
+    assert (generation["eos_token_id"], generation["pad_token_id"]) == ([2, 4], 0)
+    assert not any(".lora_" in name or "base_layer" in name for name in load_file(tmp_path / "model.safetensors"))
+    targets = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["target_modules"]
+    assert targets == sorted(targets)
+
+
+def test_saving_twice_gives_equal_bytes_in_any_process(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Artifacts are found by content, so nothing may depend on the order of a set."""
+    script = f"""if True:
+        import sys
+        from pathlib import Path
+        from tuningfork.model.loading import load_backbone
+        from tuningfork.model.settings import Lora
+        from tuningfork.runtime import Runtime
+        backbone = load_backbone({str(folders["llama"])!r}, Runtime("cpu", "fp32", 1), adapter=Lora())
+        backbone.save(Path(sys.argv[1]), verify=False)"""
+    contents = []
+    for hash_seed in ("1", "2"):
+        folder = tmp_path / hash_seed
+        subprocess.run(
+            [sys.executable, "-c", script, str(folder)], check=True, env={**_environment(), "PYTHONHASHSEED": hash_seed}
+        )
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        contents.append({str(path.relative_to(folder)): path.read_bytes() for path in files})
+    assert contents[0] == contents[1]
+
+
+def test_a_damaged_save_is_noticed(folders: dict[str, Path], runtime: Runtime, tmp_path: Path) -> None:
+    backbone = load_backbone(folders["llama"], runtime)
+    save_backbone(backbone, tmp_path)
+    verify_saved(backbone, tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["model.layers.1.mlp.down_proj.weight"] *= 1.01
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="differs from the trained one"):
+        verify_saved(backbone, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "linear"])
+def test_value_heads_start_at_zero_learn_and_come_back(kind: Any, tmp_path: Path) -> None:
+    head = ValueHead(16, kind, seed=3)
+    hidden = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(head(hidden), torch.zeros(2, 5))
+    (head(hidden) - 1).pow(2).mean().backward()
+    assert head.out.weight.grad is not None and head.out.weight.grad.abs().sum() > 0
+    perturb(list(head.parameters()))
+    head.save(tmp_path)
+    loaded = ValueHead.load(tmp_path)
+    assert loaded.kind == kind and torch.equal(loaded(hidden), head(hidden))
+    if kind == "mlp":
+        assert head.inner is not None and head.inner.weight.shape == (32, 16)
+        expected = (hidden @ head.inner.weight.T + head.inner.bias).clamp(min=0) @ head.out.weight[0] + head.out.bias
+        torch.testing.assert_close(head(hidden), expected)
+
+
+def test_a_missing_value_head_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no value head"):
+        ValueHead.load(tmp_path)
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return dict(os.environ)
