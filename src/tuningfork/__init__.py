@@ -21,7 +21,7 @@ __all__ = ["__version__", "load_recipe", "run"]
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in a file, or a shipped one by name, with `key=value` overrides. RecipeError for what is wrong in it."""
+    """The recipe in a file, or a shipped one by name, with `key=value` overrides. RecipeError for what is wrong."""
     from tuningfork import recipe
 
     return recipe.load_recipe(name, overrides)

@@ -82,7 +82,9 @@ class _BarState:
         parts = [f"{self.label} {self.done:,g}/{self.total:,g} {self.unit}s"]
         if rate > 0:
             parts.append(f"{rate:,.1f} {self.unit}s/s" if rate >= 1 else f"{1 / rate:,.1f} s/{self.unit}")
-            parts.append(f"{duration((self.total - self.done) / rate)} left" if self.done < self.total else duration(seconds))
+            parts.append(
+                f"{duration((self.total - self.done) / rate)} left" if self.done < self.total else duration(seconds)
+            )
         parts += [f"{name} {value:.4g}" for name, value in self.figures.items() if isinstance(value, int | float)]
         share = min(1.0, self.done / self.total) if self.total else 1.0
         bar = ("█" * round(share * width)).ljust(width, "░") + " " if width else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class Document:
     def put(self, location: Location, value: Any, origin: Origin) -> None:
         """Set one value; mappings on the way are made, list positions must exist."""
         here = self.data
-        for step, following in zip(location[:-1], location[1:], strict=True):
+        for step, following in pairwise(location):
             _refuse_missing(here, step, origin)
             if isinstance(here, dict) and not isinstance(here.get(step), list if isinstance(following, int) else dict):
                 here[step] = {}
@@ -120,7 +121,9 @@ def parse_value(text: str) -> Any:
     return parse(text, "command line").data
 
 
-def _construct(node: yaml.Node, location: Location, origins: dict[Location, Origin], source: str, base: Path | None) -> Any:
+def _construct(
+    node: yaml.Node, location: Location, origins: dict[Location, Origin], source: str, base: Path | None
+) -> Any:
     def origin_of(marked: yaml.Node) -> Origin:
         return Origin(source, marked.start_mark.line + 1, marked.start_mark.column + 1, base)
 
@@ -143,11 +146,11 @@ def _construct(node: yaml.Node, location: Location, origins: dict[Location, Orig
         return mapping
     if isinstance(node, yaml.SequenceNode):
         return [_construct(item, (*location, i), origins, source, base) for i, item in enumerate(node.value)]
-    return _scalar(node) if node.style is None else node.value
+    is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    return _scalar(node.value) if is_plain else node.value
 
 
-def _scalar(node: yaml.Node) -> Any:
-    text: str = node.value
+def _scalar(text: str) -> Any:
     if text in _LITERALS:
         return _LITERALS[text]
     if _INTEGER.fullmatch(text):

@@ -1,4 +1,4 @@
-"""What a setting is: its type, default, limits and meaning, from the same classes that check recipes. Also the JSON schema."""
+"""What a setting is: type, default, limits, meaning, from the classes that check recipes. Also the JSON schema."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from tuningfork import validation
 from tuningfork.document import Location, render_scalar
 from tuningfork.errors import RecipeError
-from tuningfork.kinds import stage_kinds, stage_module, stage_settings, suggestion
+from tuningfork.kinds import stage_kinds, stage_settings, stage_summary, suggestion
 from tuningfork.recipe import Recipe, RecipeHeader
 from tuningfork.resolved import resolved_data, value_origin
 
@@ -32,27 +32,35 @@ def explain(key: str, recipe: Recipe | None = None) -> str:
         return _explain_field(key, stage_settings(kind), rest, recipe, location)
     if first in RecipeHeader.model_fields:
         return _explain_field(key, RecipeHeader, [first, *rest], recipe, ())
-    raise RecipeError(f"{key}: neither a stage nor a key of a recipe; {suggestion(first, [*ids, *stage_kinds(), *RecipeHeader.model_fields])}")
+    known = [*ids, *stage_kinds(), *RecipeHeader.model_fields]
+    raise RecipeError(f"{key}: neither a stage nor a key of a recipe; {suggestion(first, known)}")
 
 
 def _explain_kind(kind: str) -> str:
     settings = stage_settings(kind)
-    summary = (stage_module(kind).__doc__ or "").strip()
-    lines = [f"{kind}: {summary}", ""]
+    lines = [f"{kind}: {stage_summary(kind)}", ""]
     width = max((len(name) for name in settings.model_fields), default=0)
     for name, field in settings.model_fields.items():
-        lines.append(f"  {name.ljust(width)}  {type_name(field.annotation)}, {_default(field)}. {field.description or ''}".rstrip())
+        value = f"{type_name(field.annotation)}, {_default(field)}"
+        lines.append(f"  {name.ljust(width)}  {value}. {field.description or ''}".rstrip())
     return "\n".join(lines)
 
 
-def _explain_field(key: str, settings: type[BaseModel], steps: list[str], recipe: Recipe | None, location: Location | None) -> str:
+def _explain_field(
+    key: str, settings: type[BaseModel], steps: list[str], recipe: Recipe | None, location: Location | None
+) -> str:
     fields = list(_fields_at(settings, steps))
     if not fields:
-        known = {name for model in validation.models_at(settings, tuple(steps[:-1]), None) for name in model.model_fields}
+        known = {
+            name for model in validation.models_at(settings, tuple(steps[:-1]), None) for name in model.model_fields
+        }
         raise RecipeError(f"{key}: unknown key; {suggestion(steps[-1], known)}")
     lines = []
     for owner, field in fields:
-        lines += [f"{key}" + (f" (of {owner.__name__})" if len(fields) > 1 else ""), f"  {field.description or ''}".rstrip()]
+        lines += [
+            f"{key}" + (f" (of {owner.__name__})" if len(fields) > 1 else ""),
+            f"  {field.description or ''}".rstrip(),
+        ]
         lines += [f"  type: {type_name(field.annotation)}{_limits(field)}", f"  {_default(field)}"]
         for model in validation.models_at(field.annotation, (), None):
             lines.append(f"  {model.__name__}: {', '.join(model.model_fields)}. {inspect.getdoc(model) or ''}".rstrip())
@@ -91,7 +99,14 @@ def type_name(annotation: Any) -> str:
         return f"mapping of {type_name(get_args(annotation)[1])}"
     if get_args(annotation):
         return " | ".join(type_name(arm) for arm in get_args(annotation))
-    words = {str: "text", int: "whole number", float: "number", bool: "true | false", type(None): "null", Any: "anything"}
+    words = {
+        str: "text",
+        int: "whole number",
+        float: "number",
+        bool: "true | false",
+        type(None): "null",
+        Any: "anything",
+    }
     return words.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
@@ -106,8 +121,20 @@ def _default(field: FieldInfo) -> str:
 
 
 def _limits(field: FieldInfo) -> str:
-    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min_length": "length at least", "max_length": "length at most"}
-    found = [f"{word} {getattr(item, name)}" for item in field.metadata for name, word in words.items() if getattr(item, name, None) is not None]
+    words = {
+        "ge": "at least",
+        "gt": "above",
+        "le": "at most",
+        "lt": "below",
+        "min_length": "length at least",
+        "max_length": "length at most",
+    }
+    found = [
+        f"{word} {getattr(item, name)}"
+        for item in field.metadata
+        for name, word in words.items()
+        if getattr(item, name, None) is not None
+    ]
     return f" ({', '.join(found)})" if found else ""
 
 
@@ -121,11 +148,18 @@ def recipe_schema() -> dict[str, Any]:
         for name, definition in settings.pop("$defs", {}).items():
             definitions[f"{kind}.{name}"] = definition
         settings["properties"] = {name: _or_reference(value) for name, value in settings["properties"].items()}
-        settings["properties"] = {"id": {"type": "string", "description": "name of the stage"}, "seed": {"type": "integer"}} | settings["properties"]
+        settings["properties"] = {
+            "id": {"type": "string", "description": "name of the stage"},
+            "seed": {"type": "integer"},
+        } | settings["properties"]
         settings.pop("required", None)  # `$model` and variants may give what the file does not
         definitions[kind] = {"anyOf": [settings, {"type": "null"}]}
-        summary = (stage_module(kind).__doc__ or "").strip()
-        one = {"description": summary, "properties": {kind: {"$ref": f"#/$defs/{kind}"}}, "required": [kind], "additionalProperties": False}
+        one = {
+            "description": stage_summary(kind),
+            "properties": {kind: {"$ref": f"#/$defs/{kind}"}},
+            "required": [kind],
+            "additionalProperties": False,
+        }
         entries.append({"type": "object", **one})
     schema["properties"]["stages"]["items"] = {"oneOf": entries}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Tuningfork recipe", **schema}

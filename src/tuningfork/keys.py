@@ -11,7 +11,7 @@ from typing import Any
 
 from tuningfork.artifacts.files import hash_file, hash_json, relative_files, write_json
 from tuningfork.errors import DataError, RecipeError
-from tuningfork.recipe import Stage
+from tuningfork.recipe import Stage, with_inputs
 from tuningfork.settings import CodeMarker, marked_values
 
 
@@ -20,18 +20,11 @@ def stage_key(stage: Stage, inputs: Mapping[str, str], code: str, device: str, p
 
     Neither the recipe's name nor the stage's id nor any path is in it.
     """
-    settings = stage.settings.model_dump(mode="json")
-    for field in stage.inputs:
-        here: Any = settings
-        *way, last = [int(step) if step.isdecimal() else step for step in field.split(".")]
-        for step in way:
-            here = here[step]
-        here[last] = inputs[field]
     named = {value: code_hash(value) for value in named_code(stage) if isinstance(value, str)}
     return hash_json(
         {
             "kind": stage.kind,
-            "settings": settings,
+            "settings": with_inputs(stage, inputs),
             "seed": stage.seed,
             "code": [code, named],
             "device": device,
@@ -99,7 +92,9 @@ class PathHashes:
 
 def hub_key(name: str) -> str:
     """Key of a hub model: its name and, where the hub's cache has one, the commit."""
-    cache = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub").expanduser()
+    cache = Path(
+        os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub"
+    ).expanduser()
     commit = cache / f"models--{name.replace('/', '--')}" / "refs" / "main"
     return f"hub:{name}@{commit.read_text().strip() if commit.is_file() else 'unknown'}"
 

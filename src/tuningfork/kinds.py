@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import os
 import pkgutil
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import tuningfork.stages
 from tuningfork.errors import RecipeError
-from tuningfork.settings import Settings
+
+if TYPE_CHECKING:
+    from tuningfork.settings import Settings
 
 STAGE_FOLDERS = "TUNINGFORK_STAGES"
 
@@ -32,6 +36,14 @@ def stage_module(kind: str) -> ModuleType:
     if kind not in kinds:
         raise RecipeError(f"there is no stage {kind!r}; {suggestion(kind, kinds)}")
     return importlib.import_module(f"{tuningfork.stages.__name__}.{kind}")
+
+
+def stage_summary(kind: str) -> str:
+    """The first line of a kind's file, which says what the stage does; read without importing it."""
+    found = importlib.util.find_spec(f"{tuningfork.stages.__name__}.{kind}")
+    assert found is not None and found.origin is not None, kind
+    with Path(found.origin).open(encoding="utf-8") as file:
+        return file.readline().strip().strip('"').strip()
 
 
 def stage_settings(kind: str) -> type[Settings]:

@@ -1,4 +1,4 @@
-"""The stages of a recipe in order, in one process: take what is complete from the store, run the rest, stop at a gate."""
+"""The stages of a recipe in order, in one process: take what is complete, run the rest, stop at a failing gate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,20 +32,14 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "peft")
 
 @dataclass
 class Pipeline:
-    """One run of a recipe in its folder.
-
-    `device` and `precision` are those of the runtime; `start` makes it, which imports torch, and is called when a stage
-    has to run.
-    """
+    """One run of a recipe in its folder."""
 
     recipe: Recipe
     folder: RunFolder
     store: Store
     send: Send
     stop: StopFlag
-    device: str
-    precision: str
-    start: Callable[[], Runtime]
+    runtime: Runtime
     _contents: dict[str, Path] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -57,9 +51,9 @@ class Pipeline:
             inputs = {name: self._input(stage, name, hashes) for name in stage.inputs}
             hashes.save()
             keys = {name: found.key for name, found in inputs.items()}
-            key = stage_key(stage, keys, code_version(stage.kind), self.device, self.precision)
+            key = stage_key(stage, keys, code_version(stage.kind), self.runtime.device, self.runtime.precision)
             if not self._take_complete(stage, key, out):
-                self._run_stage(stage, key, out, inputs, self.start())
+                self._run_stage(stage, key, out, inputs)
             self._contents[stage.id] = out
 
     def _input(self, stage: Stage, name: str, hashes: PathHashes) -> ResolvedInput:
@@ -91,8 +85,8 @@ class Pipeline:
             return False
         return True
 
-    def _run_stage(self, stage: Stage, key: str, out: Path, inputs: Mapping[str, ResolvedInput], runtime: Runtime) -> None:
-        work = self.folder.work(stage.id, key)
+    def _run_stage(self, stage: Stage, key: str, out: Path, inputs: Mapping[str, ResolvedInput]) -> None:
+        runtime, work = self.runtime, self.folder.work(stage.id, key)
         before = self._prepare(out, work, key)
         self.send({"event": "stage", "stage": stage.id, "number": stage.number, "of": len(self.recipe.stages)})
         events = RunEvents(stage.id, out, work, self.send)
@@ -129,7 +123,10 @@ class Pipeline:
         return before
 
     def _finish(self, stage: Stage, context: StageContext, running: Manifest) -> None:
-        gates = [ManifestGate(name=g.name, passed=g.passed, message=g.message, figures=dict(g.figures)) for g in context.gates]
+        gates = [
+            ManifestGate(name=g.name, passed=g.passed, message=g.message, figures=dict(g.figures))
+            for g in context.gates
+        ]
         failed = [gate for gate in gates if not gate.passed]
         manifest = running.model_copy(
             update={
@@ -186,4 +183,3 @@ def _reset_peak_memory() -> None:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
-

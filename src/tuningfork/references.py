@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tuningfork.document import Origin
 from tuningfork.errors import RecipeError
+from tuningfork.kinds import stage_kinds
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _MODEL_FIELDS = {"model", "tokenizer", "base", "classifier", "reference", "reward", "policy"}
@@ -49,11 +50,13 @@ class HubReference:
 Reference = StageReference | PathReference | HubReference
 
 
-def resolve_reference(field: str, value: str, origin: Origin, earlier: Sequence[str], later: Sequence[str]) -> Reference:
+def resolve_reference(
+    field: str, value: str, origin: Origin, earlier: Sequence[str], later: Sequence[str]
+) -> Reference:
     """What `value` of the input `field` names. `earlier` and `later` are ids of stages, without and with this one.
 
-    Looked for in this order: stage, path beside the recipe, path from the current directory, hub id (model fields only).
-    RecipeError where it is none of them.
+    Looked for in this order: stage, path beside the recipe, path from the current directory, hub id (only where the
+    field is that of a model). RecipeError where it is none of them.
     """
     stage, _, file = value.partition("/")
     if stage in earlier:
@@ -63,15 +66,20 @@ def resolve_reference(field: str, value: str, origin: Origin, earlier: Sequence[
     if (path := find_path(value, origin)) is not None:
         return PathReference(path)
     if stage in later:
-        raise RecipeError(f"{origin.place}: {field}: {value} is not there yet: a stage reads only stages before it ({_list(earlier)})")
+        raise RecipeError(
+            f"{origin.place}: {field}: {value} is not there yet: a stage reads only stages before it ({_list(earlier)})"
+        )
     near = difflib.get_close_matches(stage, earlier, n=1, cutoff=0.75)
     if near:
         meant = f"{near[0]}/{file}" if file else near[0]
-        raise RecipeError(f"{origin.place}: {field}: {value} is neither an earlier stage nor a path; did you mean {meant}?")
-    if _may_be_hub_id(field, value):
+        raise RecipeError(
+            f"{origin.place}: {field}: {value} is neither an earlier stage nor a path; did you mean {meant}?"
+        )
+    if stage not in stage_kinds() and _may_be_hub_id(field, value):
         return HubReference(value)
-    searched = " or ".join(dict.fromkeys(str(folder) for folder in (origin.base, Path.cwd()) if folder))
-    raise RecipeError(f"{origin.place}: {field}: {value} does not exist: no stage before this one ({_list(earlier)}), no path in {searched}")
+    folders = " or ".join(dict.fromkeys(str(folder) for folder in (origin.base, Path.cwd()) if folder))
+    missing = f"no stage before this one ({_list(earlier)}), no path in {folders}"
+    raise RecipeError(f"{origin.place}: {field}: {value} does not exist: {missing}")
 
 
 def find_path(value: str, origin: Origin) -> Path | None:
@@ -84,7 +92,11 @@ def find_path(value: str, origin: Origin) -> Path | None:
 
 
 def _may_be_hub_id(field: str, value: str) -> bool:
-    return field.rpartition(".")[2] in _MODEL_FIELDS and _HUB_ID.fullmatch(value) is not None and not value.endswith((".jsonl", ".gz"))
+    return (
+        field.rpartition(".")[2] in _MODEL_FIELDS
+        and _HUB_ID.fullmatch(value) is not None
+        and not value.endswith((".jsonl", ".gz"))
+    )
 
 
 def _list(stages: Sequence[str]) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tuningfork import __version__
+from tuningfork.artifacts.run_folder import RECIPE
 from tuningfork.document import Location, render_scalar
 from tuningfork.recipe import Recipe, RecipeHeader, absolute_inputs
 
@@ -17,10 +19,10 @@ def resolved_data(recipe: Recipe) -> dict[str, Any]:
     header = recipe.header.model_dump(mode="json", exclude={"stages", "variants"})
     stages = []
     for stage in recipe.stages:
-        own = {"id": stage.id} if stage.id != stage.kind else {}
+        own: dict[str, Any] = {"id": stage.id} if stage.id != stage.kind else {}
         if stage.seed != recipe.header.seed and "seed" not in type(stage.settings).model_fields:
             own["seed"] = stage.seed
-        stages.append({stage.kind: own | absolute_inputs(recipe, stage)})
+        stages.append({stage.kind: own | absolute_inputs(stage)})
     order = [name for name in RecipeHeader.model_fields if name in header]
     return {name: header[name] for name in order} | {"stages": stages}
 
@@ -33,9 +35,17 @@ def render_resolved(recipe: Recipe) -> str:
 
 
 def value_origin(recipe: Recipe, location: Location) -> str:
-    """`default`, `snazzy.yaml:12`, `command line` or `variant pretrained, snazzy.yaml:40`."""
+    """`default`, `snazzy.yaml:12`, `command line` or `variant pretrained, snazzy.yaml:40`.
+
+    In a recipe that is itself a resolved one, what its comment says.
+    """
     origin = recipe.document.origins.get(location)
-    return origin.short if origin else "default"
+    if origin is None:
+        return "default"
+    if origin.line is not None and Path(origin.source).name == RECIPE and Path(origin.source).is_file():
+        line = Path(origin.source).read_text(encoding="utf-8").splitlines()[origin.line - 1]
+        return line.rpartition("  # ")[2] if "  # " in line else origin.short
+    return origin.short
 
 
 def _mapping(recipe: Recipe, data: Mapping[str, Any], location: Location, indent: int, lines: list[str]) -> None:

@@ -10,8 +10,11 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import Field
+
+from tuningfork.errors import RecipeError
 from tuningfork.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,8 +31,13 @@ class RuntimeSettings(Settings):
     """`auto` takes cuda, then mps, then cpu"""
     precision: Precision = "auto"
     """`auto` takes bf16 where the hardware computes in it, else fp32; log-probs, KL and losses are fp32 always"""
-    threads: int | None = None
-    """CPU threads; empty means every core this process may use"""
+    threads: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """CPU threads; `auto` takes OMP_NUM_THREADS where it is set, else every core this process may use"""
+
+    @property
+    def num_threads(self) -> int | None:
+        """The number asked for; None for `auto`."""
+        return None if self.threads == "auto" else self.threads
 
 
 @dataclass(frozen=True)
@@ -57,19 +65,32 @@ def prepare_environment(threads: int | None = None) -> None:
     """Set what must be set before `import torch`.
 
     OpenMP's default is to spin at barriers, which costs a factor of ten or more whenever anything else runs on the
-    machine; sleeping costs about 20 % on a quiet one. Values the user has set are kept.
+    machine; sleeping costs about 20 % on a quiet one. Values the user has set are kept, but for `threads` given here.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads or available_threads()))
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(available_threads()))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 
-def settled_device(settings: RuntimeSettings, cache: Path) -> tuple[str, str]:
-    """Device and precision that `start_runtime` will settle on, without importing torch where `cache` knows them."""
+def settle_runtime(settings: RuntimeSettings, cache: Path) -> Runtime:
+    """The runtime that `start_runtime` gives, without importing torch where `cache` knows this machine.
+
+    For processes that may find nothing to compute; it sets the environment for a later `import torch`.
+    """
+    prepare_environment(settings.num_threads)
+    threads = int(os.environ["OMP_NUM_THREADS"].split(",")[0])
+    if settings.device == "cpu" and settings.precision != "auto":
+        return Runtime("cpu", settings.precision, threads)
     machine = "|".join((*_machine(), settings.device, settings.precision))
-    known = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
+    known: dict[str, Any] = {}
+    try:
+        known = json.loads(cache.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        known.clear()
     if known.get("machine") != machine:
         runtime = start_runtime(settings)
         known = {"machine": machine, "device": runtime.device, "precision": runtime.precision}
@@ -77,7 +98,7 @@ def settled_device(settings: RuntimeSettings, cache: Path) -> tuple[str, str]:
         temporary = cache.with_name(f".{cache.name}.{os.getpid()}.tmp")
         temporary.write_text(json.dumps(known), encoding="utf-8")
         temporary.replace(cache)
-    return known["device"], known["precision"]
+    return Runtime(known["device"], known["precision"], threads)
 
 
 def _machine() -> tuple[str, ...]:
@@ -89,12 +110,15 @@ def _machine() -> tuple[str, ...]:
 def start_runtime(settings: RuntimeSettings | None = None) -> Runtime:
     """Import torch with the right environment and settle device, precision and threads."""
     settings = settings or RuntimeSettings()
-    prepare_environment(settings.threads)
+    prepare_environment(settings.num_threads)
     import torch
 
-    threads = settings.threads or int(os.environ["OMP_NUM_THREADS"].split(",")[0])
+    threads = settings.num_threads or int(os.environ["OMP_NUM_THREADS"].split(",")[0])
     torch.set_num_threads(threads)
     device = settings.device
+    is_there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "auto": True}
+    if not is_there[device]:
+        raise RecipeError(f"runtime.device: this machine, or this build of torch, has no {device}; use auto or cpu")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     precision = settings.precision

@@ -1,6 +1,6 @@
-"""The parent of a run: it holds the folder's lock, starts the worker, passes signals on, restarts it once if it was killed.
+"""The parent of a run: holds the folder's lock, starts the worker, passes signals on, restarts it once if killed.
 
-No torch here: the parent stays small, and survives a worker that the system kills for its memory.
+No torch here: the parent is small, and survives a worker that the system kills for its memory.
 """
 
 from __future__ import annotations
@@ -82,10 +82,14 @@ class Supervisor:
         if ended.asked_to_stop and ended.last is None:
             raise Interrupted("stopped at once; the same command resumes from the last checkpoint")
         if ended.returncode == -signal.SIGKILL:
-            raise RunError("the worker was killed again: most likely too little memory; lower micro_batch or batch sizes")
+            raise RunError(
+                "the worker was killed again: most likely too little memory; lower micro_batch or batch sizes"
+            )
         if ended.last is None or ended.returncode == 1:
             cause = ended.last["message"] if ended.last else f"the worker ended with code {ended.returncode}"
-            raise WorkerCrashed(f"{cause}\nThis is a fault of Tuningfork or of code the recipe names; the traceback is in {folder.log}")
+            raise WorkerCrashed(
+                f"{cause}\nThis is a fault of Tuningfork or of code the recipe names; the traceback is in {folder.log}"
+            )
         raise _ERRORS.get(ended.last["error"], TuningforkError)(ended.last["message"])
 
     def _start_worker(self, folder: RunFolder, lock: RunLock) -> _Ended:
@@ -93,10 +97,18 @@ class Supervisor:
         command = [sys.executable, "-m", "tuningfork.worker", str(folder.path), str(self.store), str(writer)]
         with folder.log.open("ab") as log:
             worker = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(writer, lock.descriptor), start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(writer, lock.descriptor),
+                start_new_session=True,
             )
         os.close(writer)
-        with _pass_signals(worker, self.display, self.stop_deadline) as signals, os.fdopen(reader, encoding="utf-8") as channel:
+        with (
+            _pass_signals(worker, self.display, self.stop_deadline) as signals,
+            os.fdopen(reader, encoding="utf-8") as channel,
+        ):
             last = None
             try:
                 for line in channel:
@@ -158,7 +170,12 @@ def _in_main_thread() -> bool:
 
 
 def run_recipe(
-    recipe: Recipe, out: str | Path | None = None, *, store: str | Path | None = None, trust: bool = False, display: Display | None = None
+    recipe: Recipe,
+    out: str | Path | None = None,
+    *,
+    store: str | Path | None = None,
+    trust: bool = False,
+    display: Display | None = None,
 ) -> RunFolder:
     """Run a recipe (or what is left of it) in `out`, by default runs/<name>. Returns the run's folder."""
     folder = RunFolder(Path(out) if out is not None else Path("runs") / recipe.name)
@@ -166,4 +183,3 @@ def run_recipe(
     require_trust(recipe, display.say, trust)
     Supervisor(recipe, folder, store_folder(folder.path, Path(store) if store else None), display).run()
     return folder
-

@@ -1,4 +1,4 @@
-"""A recipe is data. What makes it run code (Python rewards, a model's remote code) is listed and asked for once per content."""
+"""A recipe is data. What makes it run code (rewards in Python, remote code of models) is listed and needs --trust."""
 
 from __future__ import annotations
 
@@ -36,24 +36,32 @@ def code_items(recipe: Recipe) -> list[CodeItem]:
                 items.append(CodeItem(setting, f"{value} ({code_file(value)})", code_hash(value)))
             elif value:
                 models = {field: str(reference) for field, reference in stage.inputs.items()}
-                items.append(CodeItem(setting, f"code that comes with {', '.join(models.values()) or 'a model'}", hash_json(models)))
+                items.append(
+                    CodeItem(
+                        setting, f"code that comes with {', '.join(models.values()) or 'a model'}", hash_json(models)
+                    )
+                )
     return items
 
 
 def require_trust(recipe: Recipe, say: Callable[[str], None], trust: bool) -> None:
-    """List the recipe's code. RecipeError unless each item was trusted before or `trust` is given now, which is kept."""
+    """List the recipe's code. RecipeError unless each was trusted before, or `trust` says so now, which is kept."""
     items = code_items(recipe)
     known = _read()
     new = [item for item in items if item.sha256 not in known]
     for item in items:
-        say(f"runs code: {item.setting}: {item.description}, sha256 {item.sha256[:12]}{' (new)' if item in new else ''}")
+        say(
+            f"runs code: {item.setting}: {item.description}, sha256 {item.sha256[:12]}{' (new)' if item in new else ''}"
+        )
     if new and not trust:
         names = ", ".join(item.setting for item in new)
         raise RecipeError(f"the recipe runs code that is not trusted yet ({names}); read it, then give --trust once")
     if new:
         path = _path()
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {**known, **{item.sha256: f"{recipe.name}: {item.setting}: {item.description}" for item in new}})
+        write_json(
+            path, {**known, **{item.sha256: f"{recipe.name}: {item.setting}: {item.description}" for item in new}}
+        )
 
 
 def _path() -> Path:

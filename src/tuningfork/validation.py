@@ -49,7 +49,9 @@ def _over_defaults(settings: type[BaseModel], data: Any) -> Any:
         default, value = field.get_default(call_default_factory=True, validated_data={}), data.get(name)
         if isinstance(value, Mapping):
             if isinstance(default, BaseModel) and _fits(type(default), value, strictly=default):
-                filled[name] = _over_defaults(type(default), _overlay(default.model_dump(mode="json", exclude_unset=True), value))
+                filled[name] = _over_defaults(
+                    type(default), _overlay(default.model_dump(mode="json", exclude_unset=True), value)
+                )
             elif len(models := models_at(field.annotation, (), value)) == 1:
                 filled[name] = _over_defaults(models[0], value)
     return filled
@@ -79,15 +81,15 @@ def _nearest_arm(findings: Iterable[ErrorDetails], data: Any) -> list[tuple[Erro
     return kept
 
 
-def _in_data(loc: tuple[int | str, ...], data: Any, adds_key: bool, discriminator: str) -> tuple[Location, Location | None]:
+def _in_data(
+    loc: tuple[int | str, ...], data: Any, adds_key: bool, discriminator: str
+) -> tuple[Location, Location | None]:
     """pydantic's location without the names of union members, and where the first of those stood."""
     location: Location = ()
     tag_at: Location | None = None
     here = data
     for index, step in enumerate(loc):
-        if isinstance(here, Mapping) and step in here:
-            here, location = here[step], (*location, step)
-        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+        if _holds(here, step):
             here, location = here[step], (*location, step)
         elif index == len(loc) - 1 and adds_key:
             location = (*location, step)
@@ -119,14 +121,17 @@ def _explain(settings: type[BaseModel], finding: ErrorDetails, location: Locatio
         given = context.get("tag", value)
         return f"{given!r} is not allowed; {suggestion(str(given), allowed)}" + _all_of(str(given), allowed)
     if kind == "union_tag_not_found":
-        return f"missing; it says which of {', '.join(m.__name__ for m in models_at(settings, location[:-1], data))} is meant"
+        kinds = ", ".join(model.__name__ for model in models_at(settings, location[:-1], data))
+        return f"missing; it says which of {kinds} is meant"
     if kind == "value_error":
         return str(context.get("error", finding["msg"]))
     stem = kind.removesuffix("_type").removesuffix("_parsing")
     if kind.endswith(("_type", "none_required")) and stem in _TYPE_NAMES:
         return f"must be {_TYPE_NAMES[stem]}, got {shorten(value)}"
     message = finding["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"must be {message}, got {shorten(value)}" if message != finding["msg"] else f"{message}, got {shorten(value)}"
+    return (
+        f"must be {message}, got {shorten(value)}" if message != finding["msg"] else f"{message}, got {shorten(value)}"
+    )
 
 
 def _all_of(given: str, allowed: list[str]) -> str:
@@ -147,7 +152,9 @@ def models_at(annotation: Any, location: Location, data: Any) -> list[type[BaseM
 
 
 def _holds(data: Any, step: str | int) -> bool:
-    return (isinstance(data, Mapping) and step in data) or (isinstance(data, list) and isinstance(step, int) and step < len(data))
+    return (isinstance(data, Mapping) and step in data) or (
+        isinstance(data, list) and isinstance(step, int) and step < len(data)
+    )
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -174,8 +181,14 @@ def _fits(model: type[BaseModel], data: Any, strictly: BaseModel | None = None) 
         return True
     if strictly is not None and not set(data) <= set(model.model_fields):
         return False
-    literals = {name: get_args(field.annotation) for name, field in model.model_fields.items() if get_origin(field.annotation) is Literal}
-    return all(data.get(name, values[0]) in values for name, values in literals.items() if name in ("kind", "name", "type"))
+    literals = {
+        name: get_args(field.annotation)
+        for name, field in model.model_fields.items()
+        if get_origin(field.annotation) is Literal
+    }
+    return all(
+        data.get(name, values[0]) in values for name, values in literals.items() if name in ("kind", "name", "type")
+    )
 
 
 def shorten(value: Any, length: int = 60) -> str:

@@ -25,7 +25,7 @@ from tuningfork.artifacts.store import Store
 from tuningfork.errors import RunError, TuningforkError
 from tuningfork.pipeline import Pipeline
 from tuningfork.recipe import load_recipe
-from tuningfork.runtime import Runtime, prepare_environment, settled_device, start_runtime
+from tuningfork.runtime import settle_runtime
 from tuningfork.stage import StopFlag
 
 _ORPHAN_DEADLINE = 20.0
@@ -61,16 +61,8 @@ def main(arguments: list[str]) -> int:
 def run_stages(folder: RunFolder, store: Store, send: Send, stop: StopFlag) -> None:
     """Run the stages of the folder's recipe that are not complete."""
     recipe = load_recipe(folder.recipe)
-    settings = recipe.header.runtime
-    prepare_environment(settings.threads)
-    device, precision = settled_device(settings, store.folder / "runtime.json")
-
-    @functools.cache
-    def start() -> Runtime:
-        send({"event": "say", "text": "loading torch and transformers"})
-        return start_runtime(settings)
-
-    Pipeline(recipe, folder, store, send, stop, device, precision, start).run()
+    runtime = settle_runtime(recipe.header.runtime, store.folder / "runtime.json")
+    Pipeline(recipe, folder, store, send, stop, runtime).run()
 
 
 def as_user_error(error: BaseException, folder: Path) -> RunError | None:
@@ -80,9 +72,13 @@ def as_user_error(error: BaseException, folder: Path) -> RunError | None:
         text = str(seen).lower()
         full = isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT)
         if full or any(sign in text for sign in _FULL_DISK):
-            return RunError(f"no space left on the disk of {folder}; free some and give the same command again, it resumes")
+            return RunError(
+                f"no space left on the disk of {folder}; free some and give the same command again, it resumes"
+            )
         if isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError":
-            return RunError(f"out of memory: {str(seen).splitlines()[0] if str(seen) else 'host memory'}; lower micro_batch")
+            return RunError(
+                f"out of memory: {str(seen).splitlines()[0] if str(seen) else 'host memory'}; lower micro_batch"
+            )
         seen = seen.__cause__ or seen.__context__
     return None
 

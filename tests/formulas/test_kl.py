@@ -136,7 +136,7 @@ def test_largest_drift_is_reached_by_the_extremes() -> None:
     for _ in range(4):
         up, down = up.update(1e9, 60), down.update(-1e9, 60)
     close([down.coefficient / 0.2, up.coefficient / 0.2], [lowest, highest], 1e-12)
-    close(controller.max_drift(3)[1], (1 + 0.2 / 500) ** 3, 1e-12)
+    close(controller.max_drift(3, 1)[1], (1 + 0.2 / 500) ** 3, 1e-12)
 
 
 def test_controller_state_round_trip() -> None:

@@ -225,6 +225,15 @@ def test_a_value_inside_its_range_is_not_counted_as_clipped() -> None:
     close(metrics["value_clip_fraction"], torch.zeros_like(MASK))
 
 
+@pytest.mark.parametrize(("value", "counted"), [(0.5, 1.0), (0.3, 0.0), (-0.5, 0.0)])
+def test_a_value_counts_as_clipped_where_the_clipped_error_is_the_larger(value: float, counted: float) -> None:
+    # old value 0, range 0.4, target 1: at 0.5 the clipped error is 0.6^2 / 2 = 0.18, its own only 0.5^2 / 2 = 0.125
+    of = batch()
+    ones = torch.ones_like(MASK, dtype=torch.float64)
+    of = replace(of, values=value * ones, old_values=0 * ones, returns=ones)
+    close(ppo.token_loss(of, EVERYTHING)[1]["value_clip_fraction"], counted * MASK)
+
+
 def test_entropy_is_reported_even_where_it_is_not_rewarded() -> None:
     settings = ppo.Settings()
     with_it, without = batch(settings=settings), replace(batch(settings=settings), entropy=None)

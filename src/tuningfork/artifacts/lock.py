@@ -40,12 +40,14 @@ class RunLock:
             os.close(self.descriptor)
             raise
         if owner and not owner.get("released"):
-            self._say(f"the last run on this folder (pid {owner['pid']} on {owner['host']}) was cut; going on from what it left")
+            self._say(f"the last run on this folder (pid {owner['pid']} on {owner['host']}) was cut; going on")
         self._write({"pid": os.getpid(), "host": platform.node(), "started": time.time()})
         threading.Thread(target=self._beat, daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stopped.set()
         self._write({"pid": os.getpid(), "host": platform.node(), "released": True})
         os.close(self.descriptor)

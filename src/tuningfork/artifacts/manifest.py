@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from tuningfork.artifacts.files import write_json, write_text
 from tuningfork.errors import RunError
@@ -24,7 +24,7 @@ class ManifestGate(Settings):
     name: str
     passed: bool
     message: str
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = Field(default_factory=dict)
 
 
 class Manifest(Settings):
@@ -36,16 +36,16 @@ class Manifest(Settings):
     key: str
     """hash of inputs, settings, seed, code, device class and precision"""
     status: Status = "running"
-    inputs: dict[str, dict[str, str]] = {}
+    inputs: dict[str, dict[str, str]] = Field(default_factory=dict)
     """by field: what the recipe named, and the key of its content"""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     seed: int = 0
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
     device: str = ""
     precision: str = ""
     threads: int = 0
-    gates: list[ManifestGate] = []
-    figures: dict[str, Any] = {}
+    gates: list[ManifestGate] = Field(default_factory=list)
+    figures: dict[str, Any] = Field(default_factory=dict)
     seconds: float = 0.0
     """time of computing, over all attempts"""
     peak_memory_mb: float = 0.0
@@ -90,13 +90,17 @@ def render_card(manifest: Manifest) -> str:
     ]
     if manifest.inputs:
         lines += ["", "## Made from", ""]
-        lines += [f"- {field}: `{entry['reference']}` (`{entry['key'][:16]}`)" for field, entry in manifest.inputs.items()]
+        lines += [
+            f"- {field}: `{entry['reference']}` (`{entry['key'][:16]}`)" for field, entry in manifest.inputs.items()
+        ]
     if manifest.figures:
         lines += ["", "## Figures", "", "| figure | value |", "|---|---|"]
         lines += [f"| {name} | {_figure(value)} |" for name, value in manifest.figures.items()]
     if manifest.gates:
         lines += ["", "## Gates", ""]
-        lines += [f"- {gate.name}: {'passed' if gate.passed else '**failed**'}, {gate.message}" for gate in manifest.gates]
+        lines += [
+            f"- {gate.name}: {'passed' if gate.passed else '**failed**'}, {gate.message}" for gate in manifest.gates
+        ]
     lines += ["", "## Settings", "", "```json", json.dumps(manifest.settings, indent=2, ensure_ascii=False), "```"]
     lines += ["", "Versions: " + ", ".join(f"{name} {version}" for name, version in manifest.versions.items()) + "."]
     return "\n".join(lines) + "\n"

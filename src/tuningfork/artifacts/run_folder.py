@@ -35,12 +35,16 @@ class RunFolder:
             old = self.recipe.read_text(encoding="utf-8")
             old_data, new_data = parse(old, str(self.recipe)).data, parse(resolved, "recipe").data
             if old_data.get("name") != name:
-                raise RunError(f"{self.path} holds a run of {old_data.get('name')!r}, not of {name!r}; choose another --out")
+                raise RunError(
+                    f"{self.path} holds a run of {old_data.get('name')!r}, not of {name!r}; choose another --out"
+                )
             if old_data == new_data:
                 return
             self.retire(self.recipe, self.summary, self.report)
             self.retire(*(path for path in self.stage_folders() if path.name not in stages))
-        elif foreign := [path.name for path in self.path.iterdir() if not path.name.startswith(".") and path.name != LOG]:
+        elif foreign := [
+            path.name for path in self.path.iterdir() if not path.name.startswith(".") and path.name != LOG
+        ]:
             raise RunError(f"{self.path} is not a run folder (it holds {foreign[0]}); choose another --out")
         write_text(self.recipe, resolved)
 

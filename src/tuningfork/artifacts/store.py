@@ -1,6 +1,7 @@
-"""Artifacts by key, shared between runs. An artifact is complete when COMPLETE.json, written last, names every file's hash.
+"""Artifacts by key, shared between runs.
 
-An artifact is the folder `<kind>-<first 16 digits of its key>`. The first complete one of a key stays; a second is dropped.
+An artifact is the folder `<kind>-<first 16 digits of its key>`. It is complete when COMPLETE.json, written last, names
+every file's hash. The first complete one of a key stays.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def store_folder(run_folder: Path, given: Path | None = None) -> Path:
 
 
 def read_marker(folder: Path) -> dict[str, StoredFile] | None:
-    """The files of a complete artifact by name; None where the marker is missing, damaged or names what is not there."""
+    """The files of a complete artifact by name; None where the marker is missing or names what is not there."""
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         files = {name: StoredFile(entry["sha256"], entry["size"]) for name, entry in marker["files"].items()}
@@ -66,7 +67,7 @@ def damaged_files(folder: Path) -> list[str]:
 
 
 def content_key(folder: Path, manifest: dict[str, Any], part: str = "") -> str:
-    """A key of what an artifact says to a later stage: its files (those below `part`), figures and gates, not its timings.
+    """A key of what an artifact says to a later stage: its files (those below `part`), figures and gates, no timings.
 
     So a stage that gives the same data again under new code does not make later stages run.
     """

@@ -52,7 +52,9 @@ def _row(line: bytes, place: str, required: Sequence[str]) -> dict[str, Any]:
     try:
         row = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise DataError(f"{place}: not UTF-8 (byte {error.start + 1} of the line is 0x{line[error.start]:02x})") from error
+        raise DataError(
+            f"{place}: not UTF-8 (byte {error.start + 1} of the line is 0x{line[error.start]:02x})"
+        ) from error
     except json.JSONDecodeError as error:
         raise DataError(f"{place}: not JSON: {error.msg} at column {error.colno}") from error
     except RecursionError as error:

@@ -18,22 +18,25 @@ def combine(summaries: Sequence[Summary]) -> Summary:
 
     Values are means over seeds. The interval has the mean of the seeds' lower and of their upper ends: exact if the
     seeds' errors go together (they share prompts), too wide if not. p is twice the mean of the seeds' p, valid under
-    any dependence (Rüschendorf 1982).
+    any dependence (Rüschendorf 1982). A seed that a gate stopped has nothing but its gates: the verdict will be broken.
     """
     if not summaries:
         raise RunError("no summary to combine: no seed has been evaluated")
-    first = summaries[0]
-    names = [measure.name for measure in first.measures]
-    for other in summaries[1:]:
-        if [measure.name for measure in other.measures] != names:
-            raise RunError(f"seeds {first.seeds} and {other.seeds} were not measured alike; run `evaluate` again for both")
     if len(summaries) == 1:
-        return first
+        return summaries[0]
+    measured = [s for s in summaries if s.measures or all(gate.passed for gate in s.gates)]  # a gate stopped the others
+    first = measured[0] if measured else summaries[0]
+    names = [measure.name for measure in first.measures]
+    for other in measured:
+        if [measure.name for measure in other.measures] != names:
+            raise RunError(
+                f"seeds {first.seeds} and {other.seeds} were measured differently; run `evaluate` again for both"
+            )
     return Summary(
         recipe=first.recipe,
-        measures=[_combine_measure(list(group)) for group in zip(*(s.measures for s in summaries), strict=True)],
-        kl_per_sequence=mean([s.kl_per_sequence for s in summaries]),
-        kl_least=mean([s.kl_least for s in summaries]),
+        measures=[_combine_measure(list(group)) for group in zip(*(s.measures for s in measured), strict=True)],
+        kl_per_sequence=mean([s.kl_per_sequence for s in measured]),
+        kl_least=mean([s.kl_least for s in measured]),
         seconds=mean([s.seconds for s in summaries]),
         peak_memory_mb=max((s.peak_memory_mb for s in summaries if s.peak_memory_mb is not None), default=None),
         seeds=[seed for s in summaries for seed in s.seeds],

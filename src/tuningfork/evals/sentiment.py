@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from tuningfork.errors import DataError
+from tuningfork.evals.gold import Answer, GoldMeasure, Row
 from tuningfork.settings import Settings
 
 _WORD = re.compile(r"\b\w\w+\b")
@@ -189,3 +190,45 @@ def agreement(first: np.ndarray, second: np.ndarray) -> Agreement:
     share = float((a == b).mean())
     chance = float(a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean()))
     return Agreement(share, (share - chance) / (1 - chance) if chance < 1 else math.nan, len(a))
+
+
+_MEASURES = (
+    GoldMeasure(
+        "positive_share",
+        "headline",
+        "higher",
+        "share of texts, prompt and answer, that the gold judge calls positive",
+        label="positive by the gold judge",
+    ),
+    GoldMeasure(
+        "positive_by_lexicon",
+        "info",
+        "higher",
+        "the same by the opinion lexicon; balanced texts count half",
+        label="positive by the lexicon",
+    ),
+)
+
+
+def load_gold(folder: Path) -> SentimentGold:
+    """The gold judge of sentiment, an artifact folder of the stage `gold`."""
+    return SentimentGold(GoldJudge.load(folder), OpinionLexicon.load())
+
+
+@dataclass(frozen=True)
+class SentimentGold:
+    """The linear judge and the lexicon in the form that `evaluate` uses."""
+
+    linear: GoldJudge
+    lexicon: OpinionLexicon
+    measures: Sequence[GoldMeasure] = _MEASURES
+
+    def judge(self, rows: Sequence[Row], answers: Sequence[Answer]) -> list[dict[str, float]]:
+        """Whether prompt and answer together are positive, by both."""
+        texts = [row["prompt"] + answer.text for row, answer in zip(rows, answers, strict=True)]
+        opinions = zip(self.linear.probabilities(texts), self.lexicon.opinions(texts), strict=True)
+        return [{"positive_share": float(p > 0.5), "positive_by_lexicon": float(o)} for p, o in opinions]
+
+    def compare(self, rows: Sequence[Row], before: Sequence[Answer], after: Sequence[Answer]) -> list[dict[str, float]]:
+        """Nothing is measured of pairs."""
+        return [{} for _ in rows]

@@ -58,7 +58,9 @@ def paired_comparison(
     """Compare rows (N,) before and after; `roots` (N,) says which rows belong together."""
     first, second = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 1 or len(first) != len(roots) or not len(first):
-        raise ValueError(f"need as many before, after and roots, at least one: {first.shape}, {second.shape}, {len(roots)}")
+        raise ValueError(
+            f"need as many before, after and roots, at least one: {first.shape}, {second.shape}, {len(roots)}"
+        )
     differences = second - first
     if not np.isfinite(differences).all():
         raise ValueError("before and after must be finite: leave out rows that could not be scored, and count them")

@@ -83,7 +83,7 @@ class Measure(Settings):
     after: float | None
     difference: float | None = None
     ci95: tuple[float, float] | None = None
-    p: float | None = Field(None, ge=0, le=1)
+    p: float | None = Field(default=None, ge=0, le=1)
     p_holm: float | None = None
     n: int = 0
     num_roots: int = 0
@@ -91,7 +91,7 @@ class Measure(Settings):
     sd: float | None = None
     better: bool | None = None
     limit: Limit | None = None
-    per_seed: list[SeedValue] = []
+    per_seed: list[SeedValue] = Field(default_factory=list)
     label: str = ""
     unit: str = ""
     definition: str = ""
@@ -106,6 +106,12 @@ class Measure(Settings):
     def title(self) -> str:
         """The name in plain words."""
         return self.label or self.name.replace("_", " ")
+
+    @property
+    def keeps_limit(self) -> bool:
+        """Whether a guard's limit holds, in the mean and on every training seed; True for what has no limit."""
+        values = [(self.before, self.after), *((seed.before, seed.after) for seed in self.per_seed)]
+        return self.limit is None or all(self.limit.holds(before, after) for before, after in values)
 
     @property
     def seed_spread(self) -> float | None:
@@ -124,7 +130,7 @@ class GateRecord(Settings):
     name: str
     passed: bool
     message: str
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = Field(default_factory=dict)
     seed: int | None = None
 
 
@@ -156,18 +162,18 @@ class Summary(Settings):
     verdict: VerdictKind | None = None
     """None until judged"""
     verdict_text: str = ""
-    reasons: list[str] = []
-    measures: list[Measure] = []
+    reasons: list[str] = Field(default_factory=list)
+    measures: list[Measure] = Field(default_factory=list)
     kl_per_sequence: float | None = None
     """Nats a response, policy against reference"""
     kl_least: float | None = None
     """Nats: the least that could buy the change of the headline share"""
     seconds: float | None = None
     peak_memory_mb: float | None = None
-    seeds: list[int] = []
-    gates: list[GateRecord] = []
-    ledger: list[LedgerEntry] = []
-    regressions: list[Regression] = []
+    seeds: list[int] = Field(default_factory=list)
+    gates: list[GateRecord] = Field(default_factory=list)
+    ledger: list[LedgerEntry] = Field(default_factory=list)
+    regressions: list[Regression] = Field(default_factory=list)
     num_regressions: int | None = None
     """How many there are in all, where `regressions` shows only some"""
     test_reads: int = 1
@@ -233,7 +239,10 @@ def read_summary(path: Path) -> Summary:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(data, dict) and data.get("version") != VERSION:
-            raise RunError(f"{path}: summary of version {data.get('version')}, this Tuningfork reads {VERSION}; run `evaluate` again")
+            version = data.get("version")
+            raise RunError(
+                f"{path}: summary of version {version}, this Tuningfork reads {VERSION}; run `evaluate` again"
+            )
         return Summary.model_validate(data)
     except (json.JSONDecodeError, pydantic.ValidationError) as error:
         raise RunError(f"{path}: not a summary ({str(error).splitlines()[0]}); run `evaluate` again") from error

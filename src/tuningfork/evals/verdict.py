@@ -1,6 +1,6 @@
 """The verdict of a run, by rules, from its summary alone. No model and no person has a say in it.
 
-    broken        a gate failed, a guard left its limit, or the reward was hacked: the proxy rose and the headline did not
+    broken        a gate failed, a guard left its limit, or the reward was hacked: the proxy rose, the headline did not
     worse         a headline measure is clearly worse
     better        a headline measure is clearly better, none is worse, and no guard is broken
     cannot_tell   everything else
@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tuningfork.evals.numbers import figure, signed
 from tuningfork.evals.statistics import holm
 from tuningfork.evals.summary import Measure, Summary, VerdictKind
-from tuningfork.evals.numbers import figure, signed
 
 SIGNIFICANCE = 0.05
 FLAT = 0.5
@@ -57,7 +57,7 @@ def with_findings(measures: Sequence[Measure]) -> list[Measure]:
 
 def is_better(measure: Measure) -> bool | None:
     """True or False where the change is clear, None where nobody can tell. A broken limit is always worse."""
-    if measure.limit is not None and not measure.limit.holds(measure.before, measure.after):
+    if not measure.keeps_limit:
         return False
     if measure.direction == "same" or measure.ci95 is None or measure.p_holm is None or measure.p_holm > SIGNIFICANCE:
         return None
@@ -65,7 +65,9 @@ def is_better(measure: Measure) -> bool | None:
     if low <= 0 <= high:
         return None
     rose = low > 0
-    if any(seed.difference is None or (seed.difference > 0) != rose or not seed.difference for seed in measure.per_seed):
+    if any(
+        seed.difference is None or (seed.difference > 0) != rose or not seed.difference for seed in measure.per_seed
+    ):
         return None
     return rose == (measure.direction == "higher")
 
@@ -75,7 +77,7 @@ def decide(summary: Summary) -> Verdict:
     headline = summary.of("headline")
     reasons = [*_gate_findings(summary), *_guard_findings(summary), *_hacking(summary)]
     if reasons:
-        return Verdict("broken", f"Broken: {reasons[0]}.", reasons + [_tally(summary)])
+        return Verdict("broken", f"Broken: {reasons[0]}.", [*reasons, _tally(summary)])
     findings = [_sentence(measure) for measure in headline]
     if any(measure.better is False for measure in headline):
         worst = next(measure for measure in headline if measure.better is False)
@@ -88,7 +90,9 @@ def decide(summary: Summary) -> Verdict:
 
 
 def _gate_findings(summary: Summary) -> list[str]:
-    return [f"the gate {gate.name} of {gate.stage} failed ({gate.message})" for gate in summary.gates if not gate.passed]
+    return [
+        f"the gate {gate.name} of {gate.stage} failed ({gate.message})" for gate in summary.gates if not gate.passed
+    ]
 
 
 def _guard_findings(summary: Summary) -> list[str]:
@@ -96,13 +100,20 @@ def _guard_findings(summary: Summary) -> list[str]:
     for guard in summary.of("guard"):
         assert guard.limit is not None
         if guard.limit.holds(guard.before, guard.after):
-            continue
-        value = guard.limit.value(guard.before, guard.after)
-        shown = "could not be measured" if value is None else f"is {figure(value)}"
-        if value is not None and guard.limit.on != "after":
-            shown += " × before" if guard.limit.on == "ratio" else " away from before"
-        findings.append(f"{guard.title} {shown}; the limit is {guard.limit}")
+            broken = [seed for seed in guard.per_seed if not guard.limit.holds(seed.before, seed.after)]
+            findings += [_limit_left(guard, seed.before, seed.after, f" on seed {seed.seed}") for seed in broken]
+        else:
+            findings.append(_limit_left(guard, guard.before, guard.after, ""))
     return findings
+
+
+def _limit_left(guard: Measure, before: float | None, after: float | None, where: str) -> str:
+    assert guard.limit is not None
+    value = guard.limit.value(before, after)
+    if value is None:
+        return f"{guard.title} could not be measured{where}; the limit is {guard.limit}"
+    ending = {"after": "", "ratio": " × before", "difference": " away from before"}[guard.limit.on]
+    return f"{guard.title} is {figure(value)}{ending}{where}; the limit is {guard.limit}"
 
 
 def _guards_held(summary: Summary) -> list[str]:
@@ -146,7 +157,11 @@ def _change(measure: Measure) -> str:
         return f"{measure.title} could not be measured"
     verb = "went" if measure.better is None else "rose" if measure.difference > 0 else "fell"
     verb = verb if measure.difference else "stayed"
-    numbers = f"from {figure(measure.before)} to {figure(measure.after)}" if measure.difference else f"at {figure(measure.after)}"
+    numbers = (
+        f"from {figure(measure.before)} to {figure(measure.after)}"
+        if measure.difference
+        else f"at {figure(measure.after)}"
+    )
     if measure.ci95 is None:
         return f"{measure.title} {verb} {numbers}"
     low, high = measure.ci95
@@ -159,11 +174,12 @@ def _why_unclear(measure: Measure) -> str:
     if measure.ci95 is None:
         return f"{measure.title} rests on {measure.num_roots} roots, too few for an interval"
     low, high = measure.ci95
+    change = f"{measure.title} changed by {signed(measure.difference)}"
     if low <= 0 <= high:
-        return f"{measure.title} changed by {signed(measure.difference)}, and 0 is within the 95 % interval {signed(low)} to {signed(high)}"
+        return f"{change}, and 0 is within the 95 % interval {signed(low)} to {signed(high)}"
     if any(seed.difference is None or seed.difference * measure.difference <= 0 for seed in measure.per_seed):
-        return f"{measure.title} changed by {signed(measure.difference)}, but the training seeds disagree about the side"
-    return f"{measure.title} changed by {signed(measure.difference)}, but p is above {SIGNIFICANCE:g} after Holm's correction"
+        return f"{change}, but the training seeds disagree about the side"
+    return f"{change}, but p is above {SIGNIFICANCE:g} after Holm's correction"
 
 
 def _tally(summary: Summary) -> str:

@@ -102,7 +102,7 @@ class FixedKL:
         """The controller after a batch: the same."""
         return self
 
-    def max_drift(self, total_episodes: int, batch_episodes: int = 1) -> tuple[float, float]:
+    def max_drift(self, total_episodes: int, batch_episodes: int) -> tuple[float, float]:
         """Smallest and largest factor the coefficient can have changed by: 1 and 1."""
         return 1.0, 1.0
 
@@ -132,7 +132,7 @@ class AdaptiveKL:
         error = min(max(kl / self.target - 1.0, -MAX_STEP), MAX_STEP)
         return replace(self, coefficient=self.coefficient * (1.0 + error * num_episodes / self.horizon))
 
-    def max_drift(self, total_episodes: int, batch_episodes: int = 1) -> tuple[float, float]:
+    def max_drift(self, total_episodes: int, batch_episodes: int) -> tuple[float, float]:
         """Smallest and largest factor the coefficient can have changed by after `total_episodes`."""
         step = MAX_STEP * batch_episodes / self.horizon
         num_steps = total_episodes / batch_episodes

@@ -54,6 +54,7 @@ class Backbone:
         self.peft: PeftModel | None = None
         self._lora: list[Any] = []  # modules that carry adapters
         self._reference: dict[str, Tensor] | None = None
+        self._reference_has_head = False
         self._role = "policy"
         self.start_ids = start_ids(tokenizer)
         self.stop_ids = self._settle_special_ids()
@@ -119,9 +120,13 @@ class Backbone:
     def hidden(self, ids: Tensor, mask: Tensor, positions: Tensor | None = None, role: str | None = None) -> Tensor:
         """Hidden states (B, T, D) behind the final norm, in `role`, or in the role that `with role(...)` has set.
 
-        Roles other than `policy` carry no gradient. What stands at padded places of `ids` does not matter.
+        Roles other than `policy` carry no gradient. What stands at padded places of `ids` does not matter. Where the
+        output matrix trains as well, logits of the reference need `with role(...)` around this and `lm_head`.
         """
-        with self.role(role or self._role):
+        role = role or self._role
+        is_split = role != self._role and role in ("policy", "reference") and self._reference_has_head
+        assert not is_split, f"the {role} has another output matrix: put `with backbone.role(...)` around both steps"
+        with self.role(role):
             return self._forward(ids, mask, positions).last_hidden_state
 
     def forward_cached(
@@ -201,6 +206,8 @@ class Backbone:
             return 0
         named = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
         self._reference = {name: parameter.detach().clone() for name, parameter in named.items()}
+        output = self.model.get_output_embeddings()
+        self._reference_has_head = output is not None and any(p.requires_grad for p in output.parameters())
         return sum(value.numel() * value.element_size() for value in self._reference.values())
 
     @contextlib.contextmanager

@@ -38,6 +38,10 @@ class Classifier:
         self.index = label_index(model.config.id2label, label)
         self.max_length = _max_length(model, tokenizer)
         self.num_truncated = 0
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = tokenizer.pad_token_id
+        if tokenizer.pad_token_id is None:  # a decoder that finds its last token by the pad id: nothing may be padded
+            self.batch_size = 1
         disable_dropout(model)
         model.requires_grad_(False).to(runtime.device)  # type: ignore[arg-type]
 
@@ -59,14 +63,19 @@ class Classifier:
         order = sorted(range(len(texts)), key=lambda index: len(encoded[index]))
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            batch = self.tokenizer.pad({"input_ids": [encoded[row] for row in rows]}, return_tensors="pt")
+            ids, mask = self._pad_right([encoded[row] for row in rows])
             with self.runtime.autocast():
-                logits = self.model(
-                    input_ids=batch["input_ids"].to(self.model.device),
-                    attention_mask=batch["attention_mask"].to(self.model.device),
-                ).logits
+                logits = self.model(input_ids=ids, attention_mask=mask).logits
             scores[rows] = self._log_odds(logits.float()).cpu()
         return scores
+
+    def _pad_right(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Ids and mask (B, T). Always on the right: encoders count positions from the left edge."""
+        width = max(len(row) for row in rows)
+        pad = self.tokenizer.pad_token_id or 0
+        ids = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        return ids.to(self.model.device), mask.to(self.model.device)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, truncation=False, verbose=False, split_special_tokens=True)["input_ids"]

@@ -10,10 +10,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from tuningfork.errors import ModelError
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _TOKENIZER_FILES = (
@@ -135,6 +136,10 @@ def load_weights(source: str | Path, auto_class: str, dtype: torch.dtype, **opti
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ModelError(f"{source} lacks the weight {missing[0]}{more}: it was not saved as {type(model).__name__}")
+    for parameter in model.parameters():
+        # out of the mapped file: matrix products round by the alignment of their operands, which differs from file to
+        # file, and a file may be replaced while the model is in use
+        parameter.data = parameter.data.clone()
     return model
 
 

@@ -87,8 +87,11 @@ class RewardModel:
         self.gain *= std / spread
         self.bias = (self.bias - centre) * std / spread + mean
 
-    def save(self, folder: Path) -> None:
-        """Write trunk (merged), head, constants, template and tokenizer; with LoRA also `adapter/`."""
+    def save(self, folder: Path, *, verify: bool = True) -> None:
+        """Write trunk (merged), head, constants, template and tokenizer; with LoRA also `adapter/`.
+
+        With `verify` the folder is loaded again and must give the same scores.
+        """
         has_adapter = self.backbone.peft is not None and OWN in self.backbone.peft.peft_config
         facts = {
             "version": _FORMAT_VERSION,
@@ -108,6 +111,17 @@ class RewardModel:
         self.backbone.tokenizer.save_pretrained(folder)
         if has_adapter:
             save_adapter(self.backbone, folder / ADAPTER_FOLDER)
+        if verify:
+            self._verify(folder)
+
+    @torch.no_grad()
+    def _verify(self, folder: Path) -> None:
+        saved = RewardModel.load(folder, Runtime(self.backbone.device.type, "fp32", threads=1))
+        ids = torch.arange(16, device=self.backbone.device).remainder(len(self.backbone.tokenizer))[None]
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        live, loaded = (float(model.score(ids, mask, mask)) for model in (self, saved))
+        if abs(live - loaded) > 1e-4 * max(1.0, abs(live), self.gain):
+            raise ModelError(f"{folder}: the saved reward model differs from the trained one ({loaded} is not {live})")
 
     @classmethod
     def load(cls, source: str | Path, runtime: Runtime, backbone: Backbone | None = None) -> RewardModel:

@@ -55,7 +55,8 @@ def verify_saved(backbone: Backbone, folder: Path) -> None:
     saved = load_weights(folder, "AutoModelForCausalLM", backbone.model.dtype).to(backbone.device)  # type: ignore[arg-type]
     ids = torch.arange(16, device=backbone.device).remainder(len(backbone.tokenizer))[None]
     mask = torch.ones_like(ids, dtype=torch.bool)
-    live = backbone.lm_head(backbone.hidden(ids, mask)).float()
+    with backbone.role("policy"):
+        live = backbone.lm_head(backbone.hidden(ids, mask)).float()
     loaded = saved.eval()(input_ids=ids, use_cache=False).logits.float()
     tolerance = 1e-5 if backbone.model.dtype == torch.float32 else 2e-2
     difference = float((live - loaded).abs().max() / live.abs().max().clamp(min=1.0))

@@ -12,23 +12,23 @@ from tuningfork.settings import Input, Settings
 class ScratchSettings(Settings):
     """A small Llama-style decoder with a byte-level BPE trained on the data."""
 
-    layers: int = Field(3, ge=1)
+    layers: int = Field(default=3, ge=1)
     """number of decoder layers"""
-    width: int = Field(256, ge=8)
+    width: int = Field(default=256, ge=8)
     """size of the hidden states"""
-    heads: int = Field(4, ge=1)
+    heads: int = Field(default=4, ge=1)
     """attention heads; they share the width evenly"""
-    kv_heads: int | None = Field(None, ge=1)
+    kv_heads: int | None = Field(default=None, ge=1)
     """heads of keys and values (grouped-query attention); empty means as many as `heads`"""
-    feed_forward: int = Field(512, ge=8)
+    feed_forward: int = Field(default=512, ge=8)
     """inner size of the gated feed-forward block"""
-    context: int = Field(256, ge=8)
+    context: int = Field(default=256, ge=8)
     """longest sequence in tokens"""
-    vocabulary: int = Field(1024, ge=277)
+    vocabulary: int = Field(default=1024, ge=277)
     """size of the vocabulary to aim at: 256 bytes, 21 reserved tokens, the rest merges"""
     tied: bool = False
     """whether the output matrix is the embedding matrix"""
-    rope_theta: float = Field(10_000.0, gt=0)
+    rope_theta: float = Field(default=10_000.0, gt=0)
     """base of the rotary position frequencies"""
 
     @model_validator(mode="after")
@@ -55,15 +55,15 @@ class Lora(Settings):
     """Low-rank adapters: the base stays frozen and is the reference when the adapter is off (Hu et al. 2021)."""
 
     kind: Literal["lora"] = "lora"
-    r: int = Field(8, ge=1)
+    r: int = Field(default=8, ge=1)
     """rank"""
-    alpha: float = Field(16.0, gt=0)
+    alpha: float = Field(default=16.0, gt=0)
     """the update is scaled by alpha / r"""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """dropout on the adapter's input; keep 0 for reinforcement learning, or the ratio is noise at step 0"""
-    targets: tuple[str, ...] = Field(("attention",), min_length=1)
+    targets: tuple[str, ...] = Field(default=("attention",), min_length=1)
     """`attention` (= q, k, v, o), `mlp`, `all`, single `q` `k` `v` `o`, or module names such as `fc1`, `attn.c_proj`"""
-    last_layers: int | None = Field(None, ge=1)
+    last_layers: int | None = Field(default=None, ge=1)
     """adapt only the last this many layers; empty means every layer"""
 
 
@@ -71,7 +71,7 @@ class Unfreeze(Settings):
     """Train the last layers and the final norm; everything before them is frozen."""
 
     kind: Literal["unfreeze"] = "unfreeze"
-    last_layers: int = Field(2, ge=1)
+    last_layers: int = Field(default=2, ge=1)
     """how many layers, counted from the end, train"""
 
 

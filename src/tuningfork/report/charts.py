@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from tuningfork.evals.numbers import figure, signed
+from tuningfork.evals.numbers import MINUS, figure, signed
 from tuningfork.evals.summary import Limit, Measure
+from tuningfork.report.untrusted import plain
 
 Points = Sequence[tuple[float, float]]
 MAX_POINTS = 160
@@ -27,12 +28,16 @@ def interval_chart(measure: Measure) -> Markup:
         return round(100 + 94 * sign * value / reach, 1)
 
     kind = {True: "good", False: "bad", None: "unsure"}[measure.better]
-    parts = ['<line class="axis" x1="6" x2="194" y1="16" y2="16"/><line class="zero" x1="100" x2="100" y1="3" y2="29"/>']
+    parts = [
+        '<line class="axis" x1="6" x2="194" y1="16" y2="16"/><line class="zero" x1="100" x2="100" y1="3" y2="29"/>'
+    ]
     if len(seeds) > 1:
         parts += [f'<line class="seed {kind}" x1="{x(value)}" x2="{x(value)}" y1="26" y2="31"/>' for value in seeds]
     if measure.ci95:
         left, right = sorted((x(low), x(high)))
-        parts.append(f'<rect class="interval {kind}" x="{left}" y="10" width="{max(1.0, right - left):.1f}" height="12" rx="2"/>')
+        parts.append(
+            f'<rect class="interval {kind}" x="{left}" y="10" width="{max(1.0, right - left):.1f}" height="12" rx="2"/>'
+        )
         parts += [f'<line class="cap {kind}" x1="{end}" x2="{end}" y1="9" y2="23"/>' for end in (left, right)]
     parts.append(f'<circle class="dot {kind}" cx="{x(measure.difference)}" cy="16" r="3.2"/>')
     words = f"{measure.title}: change {signed(measure.difference)}"
@@ -51,11 +56,12 @@ def limit_chart(measure: Measure) -> Markup:
     def x(number: float) -> float:
         return round(6 + 188 * (number - start) / (end - start), 1)
 
-    kind = "good" if limit.holds(measure.before, measure.after) else "bad"
+    kind = "good" if measure.keeps_limit else "bad"
     parts = ['<line class="axis" x1="6" x2="194" y1="16" y2="16"/>']
     for bound, left, right in ((limit.minimum, start, limit.minimum), (limit.maximum, limit.maximum, end)):
         if bound is not None and left is not None and right is not None:
-            parts.append(f'<rect class="forbidden" x="{x(left)}" y="8" width="{max(0.0, x(right) - x(left)):.1f}" height="16" rx="2"/>')
+            width = max(0.0, x(right) - x(left))
+            parts.append(f'<rect class="forbidden" x="{x(left)}" y="8" width="{width:.1f}" height="16" rx="2"/>')
             parts.append(f'<line class="bound" x1="{x(bound)}" x2="{x(bound)}" y1="5" y2="27"/>')
     parts.append(f'<circle class="dot {kind}" cx="{x(value)}" cy="16" r="4"/>')
     return _svg(200, 32, parts, f"{measure.title}: {figure(value)}, limit {limit}", "spark")
@@ -73,14 +79,17 @@ def _limit_range(limit: Limit, value: float) -> tuple[float, float]:
 
 def line_chart(series: Sequence[Points], title: str, x_label: str = "step") -> Markup:
     """Curves over a common x axis, one for each training seed; empty where nothing has two points."""
-    curves = [thin(points) for points in series if len(points) > 1]
-    if not curves:
+    drawn = [points for points in series if len(points) > 1]
+    if not drawn:
         return Markup("")
-    xs, ys = ([point[axis] for points in curves for point in points] for axis in (0, 1))
+    curves = [thin(points) for points in drawn]
+    ys = [y for points in curves for _, y in points]
     ticks = nice_ticks(min(ys), max(ys))
     bottom, top = min(min(ys), ticks[0]), max(max(ys), ticks[-1])
-    left, right = min(xs), max(xs)
-    labels = [figure(tick) if tick else "0" for tick in ticks]
+    if bottom == top:  # a constant lies in the middle
+        bottom, top = bottom - 1, top + 1
+    left, right = min(points[0][0] for points in drawn), max(points[-1][0] for points in drawn)
+    labels = [f"{tick:g}".replace("-", MINUS) for tick in ticks]
     margin = 10 + 6.2 * max(len(label) for label in labels)
 
     def x(value: float) -> float:
@@ -101,7 +110,9 @@ def line_chart(series: Sequence[Points], title: str, x_label: str = "step") -> M
         if len(points) <= 15:
             parts += [f'<circle class="mark s{index % 5}" cx="{x(a)}" cy="{y(b)}" r="2.2"/>' for a, b in points]
     ends = ", ".join(f"{figure(points[0][1])} to {figure(points[-1][1])}" for points in curves)
-    return _svg(320, 144, parts, f"{title}: {ends} over {figure(_whole(left))} to {figure(_whole(right))} ({x_label})", "chart")
+    return _svg(
+        320, 144, parts, f"{title}: {ends} over {figure(_whole(left))} to {figure(_whole(right))} ({x_label})", "chart"
+    )
 
 
 def share_bar(parts: Sequence[tuple[str, float]]) -> Markup:
@@ -113,8 +124,9 @@ def share_bar(parts: Sequence[tuple[str, float]]) -> Markup:
     for index, (label, value) in enumerate(parts):
         width = 1000 * value / total
         if width >= 5:
-            words = escape(f"{label}: {100 * value / total:.0f} %")
-            drawn.append(f'<rect class="share t{index % 6}" x="{start + 1:.1f}" y="0" width="{width - 2:.1f}" height="18"><title>{words}</title></rect>')
+            words = escape(plain(f"{label}: {100 * value / total:.0f} %"))
+            place = f'x="{start + 1:.1f}" y="0" width="{width - 2:.1f}" height="18"'
+            drawn.append(f'<rect class="share t{index % 6}" {place}><title>{words}</title></rect>')
         start += width
     words = "; ".join(f"{label} {100 * value / total:.0f} %" for label, value in parts)
     return _svg(1000, 18, drawn, f"Share of time: {words}", "bar", 'preserveAspectRatio="none"')
@@ -146,7 +158,7 @@ def _whole(value: float) -> float | int:
 
 
 def _svg(width: int, height: int, parts: Sequence[str], title: str, kind: str, extra: str = "") -> Markup:
-    words = escape(title)
+    words = escape(plain(title))
     return Markup(
         f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{words}" {extra}>'
         f"<title>{words}</title>{''.join(parts)}</svg>"

@@ -1,4 +1,4 @@
-"""What a run left on disk, read for the report. Missing files are missing parts, unreadable ones are notes on the page."""
+"""What a run left on disk, read for the report. Missing files are missing parts, unreadable ones notes on the page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from tuningfork.errors import RunError
 from tuningfork.evals.summary import Summary, read_summary
@@ -56,7 +56,7 @@ class Stage:
     @property
     def kind(self) -> str:
         """What kind of stage it is, e.g. `sft`; its id where no manifest says so."""
-        return next((str(run.manifest["stage"]) for run in self.runs if run.manifest.get("stage")), self.id)
+        return next((str(run.manifest["kind"]) for run in self.runs if run.manifest.get("kind")), self.id)
 
     @property
     def metric_names(self) -> list[str]:
@@ -84,7 +84,7 @@ class RunFolder:
         return next((stage for stage in reversed(self.stages) if stage.kind == "evaluate"), None)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a finite number and not a truth value."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -103,7 +103,9 @@ def read_run(path: Path) -> RunFolder:
             stages.setdefault(name, Stage(int(match[1]), name, [])).runs.append(run)
     recipe = path / "recipe.yaml"
     if not stages and not recipe.is_file() and not (path / "summary.json").is_file():
-        raise RunError(f"{path}: not a run folder (no recipe.yaml, no summary.json, no stage in it); name the folder of one run")
+        raise RunError(
+            f"{path}: not a run folder (no recipe.yaml, no summary.json, no stage in it); name the folder of one run"
+        )
     return RunFolder(
         path=path,
         recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else None,
@@ -140,9 +142,9 @@ def _read_stage(folder: Path, seed: int | None, notes: list[str]) -> StageRun:
         try:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         except ValueError as error:
-            notes.append(f"{folder / 'manifest.json'} cannot be read: {error}")
+            notes.append(f"{folder.name}/manifest.json cannot be read: {error}")
     if not isinstance(manifest, Mapping):
-        notes.append(f"{folder / 'manifest.json'} is not an object")
+        notes.append(f"{folder.name}/manifest.json is not an object")
         manifest = {}
     card = folder / "card.md"
     return StageRun(
@@ -172,4 +174,4 @@ def _read_rows(path: Path, notes: list[str]) -> Iterator[Row]:
             else:
                 lost += 1
     if lost:
-        notes.append(f"{path}: {lost} unreadable line{'s' * (lost > 1)} left out")
+        notes.append(f"{path.parent.name}/{path.name}: {lost} unreadable line{'s' * (lost > 1)} left out")

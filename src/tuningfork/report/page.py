@@ -19,7 +19,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_report(run_folder: Path) -> Path:
-    """Write `report.html` into a run folder and return its path. Renders what there is; RunError where there is no run."""
+    """Write `report.html` into a run folder and return its path. Renders what there is; RunError where no run is."""
     path = run_folder / "report.html"
     temporary = path.with_name(".report.html.tmp")
     temporary.write_text(render_page(read_run(run_folder)), encoding="utf-8")
@@ -30,7 +30,11 @@ def render_report(run_folder: Path) -> Path:
 def render_page(run: RunFolder) -> str:
     """The page as HTML."""
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(
         figure=numbers.figure,
@@ -39,6 +43,7 @@ def render_page(run: RunFolder) -> str:
         duration=numbers.duration,
         memory=numbers.memory,
         show=show,
+        plain=plain,
         markdown=_markdown,
     )
     # {{ text }} of anything passes through `show`: a name in a data file is as untrusted as a model's answer
@@ -55,7 +60,9 @@ def render_page(run: RunFolder) -> str:
         summary=summary,
         headline=views.headline(run),
         total_seconds=summary.seconds if summary and summary.seconds is not None else sum(t for _, t in times) or None,
-        peak_memory=summary.peak_memory_mb if summary and summary.peak_memory_mb is not None else max(memories, default=None),
+        peak_memory=summary.peak_memory_mb
+        if summary and summary.peak_memory_mb is not None
+        else max(memories, default=None),
         finished=_finished(run),
         times=charts.share_bar(times),
         proxy_gold=views.proxy_and_gold(run),
@@ -82,15 +89,17 @@ def _recipe_name(recipe: str | None) -> str | None:
 
 def _finished(run: RunFolder) -> str:
     """When the last stage ended, as its manifest says."""
-    times = [str(one.manifest["finished"]) for stage in run.stages for one in stage.runs if one.manifest.get("finished")]
+    times = [
+        str(one.manifest["finished"]) for stage in run.stages for one in stage.runs if one.manifest.get("finished")
+    ]
     return max(times, default="")[:16].replace("T", " ")
 
 
 def _environment(run: RunFolder) -> list[tuple[str, str]]:
     """Versions and machine of the last stage, flattened."""
     found = []
-    for one in (run.stages[-1].runs[:1] if run.stages else []):
-        for key in ("tuningfork", "versions", "machine", "environment", "runtime", "threads", "precision", "device", "seed"):
+    for one in run.stages[-1].runs[:1] if run.stages else []:
+        for key in ("versions", "device", "precision", "threads"):
             value = one.manifest.get(key)
             if isinstance(value, dict):
                 found += [(str(name), str(inner)) for name, inner in value.items()]
@@ -105,8 +114,12 @@ def _settings_text(run: StageRun) -> str:
 
 
 def _markdown(text: str) -> Markup:
-    """A card as HTML: raw HTML is escaped, images are left as links, so that nothing is fetched."""
+    """A card as HTML: raw HTML is escaped, images are left as links, headings go below those of the page."""
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-    return Markup(parser.render(plain(text)))
+    tokens = parser.parse(plain(text))
+    for token in tokens:
+        if token.type.startswith("heading"):
+            token.tag = f"h{min(6, int(token.tag[1:]) + 3)}"
+    return Markup(parser.renderer.render(tokens, parser.options, {}))

@@ -37,7 +37,9 @@ def headline(run: RunFolder) -> Headline:
     if summary is not None and summary.verdict is not None:
         _, _, rest = summary.verdict_text.partition(": ")
         sentence = rest or summary.verdict_text
-        return Headline(summary.verdict, TITLES[summary.verdict], _capital(sentence), [_capital(r) for r in summary.reasons[1:]])
+        return Headline(
+            summary.verdict, TITLES[summary.verdict], _capital(sentence), [_capital(r) for r in summary.reasons[1:]]
+        )
     for stage in run.stages:
         for one in stage.runs:
             failed = next((gate for gate in one.gates if not gate.get("passed")), None)
@@ -74,9 +76,15 @@ def curves(stage: Stage) -> list[Curve]:
         series = [run.curve(name) for run in stage.runs]
         chart = line_chart(series, metric.label)
         if chart:
-            last = " · ".join(figure(points[-1][1]) for points in series if points)
-            found.append(Curve(metric, chart, last))
+            found.append(Curve(metric, chart, _last(series)))
     return found
+
+
+def _last(series: Sequence[Sequence[tuple[float, float]]]) -> str:
+    """Where the curves end: one number, or the smallest and the largest."""
+    ends = [points[-1][1] for points in series if points]
+    low, high = figure(min(ends)), figure(max(ends))
+    return low if low == high else f"{low} to {high}"
 
 
 def _rank(name: str, order: list[str]) -> tuple[bool, int, str]:
@@ -134,7 +142,7 @@ def proxy_and_gold(run: RunFolder) -> ProxyGold | None:
             series = [_against_kl(one, name) for one in stage.runs]
             chart = line_chart(series, name, "√KL")
             if metric is not None and chart:
-                found.append(Curve(metric, chart, " · ".join(figure(points[-1][1]) for points in series if points)))
+                found.append(Curve(metric, chart, _last(series)))
         return ProxyGold(stage.id, found)
     return None
 
@@ -144,7 +152,7 @@ def _against_kl(run: StageRun, name: str) -> list[tuple[float, float]]:
     kl, points = 0.0, []
     for row in run.metrics:
         near = row.get("monitor/kl", row.get("kl"))
-        kl = max(0.0, float(near)) if is_number(near) else kl  # type: ignore[arg-type]
+        kl = max(0.0, float(near)) if is_number(near) else kl
         if is_number(row.get(name)):
             points.append((kl**0.5, float(row[name])))
     return sorted(points)
@@ -168,13 +176,13 @@ def ledger(summary: Summary) -> Ledger | None:
     for probe in dict.fromkeys(entry.probe for entry in summary.ledger):
         entries = {entry.stage: entry for entry in summary.ledger if entry.probe == probe}
         known = [entry for stage in stages if (entry := entries.get(stage)) and entry.value is not None]
-        change, kind = "", "unsure"
+        change, kind = "", ""
         direction = next(iter(entries.values())).direction
         if len(known) > 1 and known[0].value is not None and known[-1].value is not None:
             delta = known[-1].value - known[0].value
             change = signed(delta)
             is_loss = delta < 0 if direction == "higher" else delta > 0
-            kind = "bad" if is_loss and abs(delta) > 0.05 * abs(known[0].value) else "unsure"
+            kind = "bad" if is_loss and abs(delta) > 0.05 * abs(known[0].value) else ""
         rows.append((probe.replace("_", " "), direction, [entries.get(stage) for stage in stages], change, kind))
     return Ledger(stages, rows)
 
@@ -199,7 +207,7 @@ def samples(run: RunFolder) -> list[Row]:
 def judgement(value: object, summary: Summary | None) -> str:
     """What the gold judge found in one answer: a number, or the measures by name, headline first, at most three."""
     if is_number(value):
-        return figure(value)  # type: ignore[arg-type]
+        return figure(value)
     if not isinstance(value, Mapping):
         return ""
     titles = {m.name: m.title for role in ("headline", "guard", "info") for m in (summary.of(role) if summary else [])}
@@ -231,7 +239,9 @@ def shown(run: RunFolder, limit: int = 6) -> list[Shown]:
         old, new = counts.setdefault(str(row.get("prompt", "")), (Counter(), Counter()))
         old[str(row.get("before", ""))] += 1
         new[str(row.get("after", ""))] += 1
-    return [Shown(prompt, old.most_common(6), new.most_common(6)) for prompt, (old, new) in list(counts.items())[:limit]]
+    return [
+        Shown(prompt, old.most_common(6), new.most_common(6)) for prompt, (old, new) in list(counts.items())[:limit]
+    ]
 
 
 def training_samples(run: StageRun, limit: int = 8) -> list[Row]:
@@ -248,5 +258,5 @@ def seconds(stage: Stage) -> float | None:
 
 def peak_memory(stage: Stage) -> float | None:
     """Largest peak of the stage over its seeds, in MB."""
-    values = [value for one in stage.runs if (value := one.number("peak_memory_mb")) is not None]
+    values = [value for one in stage.runs if (value := one.number("peak_memory_mb"))]
     return max(values, default=None)

@@ -107,7 +107,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     measures = gold_measures(gold, settings.limits, rows, judged, stage.seed)
     scores: list[list[float | None]] = [[None] * len(rows)] * 2
     if settings.reward:
-        reward = load_reward(settings.reward, stage.inputs, stage.runtime)
+        reward = load_reward(settings.reward, stage.inputs, stage.runtime, tokenizer=before.tokenizer)
         scores = [proxy_scores(reward, rows, answers) for answers in (first, second)]
         measures += proxy_measure(scores[0], scores[1], roots, stage.seed)
     measures += style_measures(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -56,7 +56,7 @@ class StageSettings(Settings):
     """share of the roots whose judgements are held out"""
     adapter: AdapterSettings = Full()
     """what to train besides the head"""
-    pooling: str = Field("last", pattern="^(last|mean_response|mean_all)$")
+    pooling: Literal["last", "mean_response", "mean_all"] = "last"
     """where the score is read: the last token, the mean over response tokens, or over all tokens"""
     loss: pairwise.Settings = pairwise.Settings()
     """Bradley-Terry options"""
@@ -96,7 +96,9 @@ def run(stage: StageContext, settings: StageSettings) -> None:
             f"{'set labels: {...}' if is_labelled else 'remove labels, it has no effect'}"
         )
     backbone = load_backbone(stage.inputs["model"].reference, stage.runtime, adapter=settings.adapter, seed=stage.seed)
-    reward_model = RewardModel.create(backbone, settings.pooling, seed=stage.seed)  # pyright: ignore[reportArgumentType]
+    # Labelled texts come as windows from anywhere in a text, so neither BOS nor EOS stands around them.
+    template = {"special_tokens": not is_labelled}
+    reward_model = RewardModel.create(backbone, settings.pooling, seed=stage.seed, template=template)
     stage.events.say(parameter_tree(backbone.model, head=reward_model.head))
     task = _LabelTask(stage, settings, reward_model) if is_labelled else _PairTask(stage, settings, reward_model)
     streams: list[Any] = [task.stream]

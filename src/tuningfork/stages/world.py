@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from tuningfork.settings import Settings
+from tuningfork.settings import Input, Settings
 from tuningfork.stage import StageContext
 
 
@@ -13,14 +11,20 @@ class StageSettings(Settings):
 
     world: str = "colours"
     """name of an embedded world"""
-    settings: dict[str, str] = Field(default_factory=dict)
-    """settings of that world, e.g. `mapping` of colours: plain word -> words people prefer"""
+    mapping: str = "snazzy"
+    """which words people prefer: the name of a mapping that comes with the world"""
+    mapping_file: Input | None = None
+    """a YAML file of your own instead, plain word -> list of preferred words"""
+    spec: Input | None = None
+    """a YAML file that replaces the world's own description"""
 
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Write the world's data files."""
     from tuningfork.worlds import load_world
 
-    counts = load_world(settings.world, **settings.settings).build(stage.seed, stage.out)
+    mapping = stage.inputs["mapping_file"].reference if settings.mapping_file else settings.mapping
+    spec = stage.inputs["spec"].reference if settings.spec else None
+    counts = load_world(settings.world, mapping=mapping, spec=spec).build(stage.seed, stage.out)
     stage.figures.update(counts)
     stage.events.say(", ".join(f"{name} {count:,}" for name, count in counts.items()))

@@ -20,5 +20,11 @@ def test_figure(value, text):
 def test_signed_p_duration_memory():
     assert [numbers.signed(x) for x in (0.5, -0.5, 0.0)] == ["+0.500", "\u22120.500", "0"]
     assert [numbers.p_value(x) for x in (0.0001, 0.049, None)] == ["< 0.001", "0.049", "–"]
-    assert [numbers.duration(x) for x in (1.24, 59.7, 171, 7384, None)] == ["1.2 s", "1 min 00 s", "2 min 51 s", "2 h 03 min", "–"]
+    assert [numbers.duration(x) for x in (1.24, 59.7, 171, 7384, None)] == [
+        "1.2 s",
+        "1 min 00 s",
+        "2 min 51 s",
+        "2 h 03 min",
+        "–",
+    ]
     assert [numbers.memory(x) for x in (812.3, 2048)] == ["812 MB", "2.0 GB"]

@@ -156,7 +156,9 @@ def test_holm_and_benjamini_hochberg():
 
 
 def test_least_kl_of_a_choice():
-    assert st.binary_kl(0.945, 0.087) == pytest.approx(0.945 * math.log(0.945 / 0.087) + 0.055 * math.log(0.055 / 0.913))
+    assert st.binary_kl(0.945, 0.087) == pytest.approx(
+        0.945 * math.log(0.945 / 0.087) + 0.055 * math.log(0.055 / 0.913)
+    )
     assert st.binary_kl(0.3, 0.3) == 0.0
     assert st.binary_kl(1.0, 0.5) == pytest.approx(math.log(2))
     assert st.binary_kl(0.1, 0.0) == math.inf

@@ -23,7 +23,9 @@ from tuningfork.evals.summary import (
 
 def comparison(difference: float, p: float = 0.01, half: float = 0.1) -> Comparison:
     interval = (difference - half, difference + 2 * half)
-    return Comparison(0.2, 0.2 + difference, difference, interval, p, n=60, num_roots=20, effect_size=1.0, sd=difference)
+    return Comparison(
+        0.2, 0.2 + difference, difference, interval, p=p, n=60, num_roots=20, effect_size=1.0, sd=difference
+    )
 
 
 def of_seed(seed: int, difference: float, p: float = 0.01) -> Summary:
@@ -31,7 +33,13 @@ def of_seed(seed: int, difference: float, p: float = 0.01) -> Summary:
         measures=[
             measure("share", comparison(difference, p), role="headline", direction="higher", seed=seed),
             point_measure(
-                "perplexity", 20.0, 20.0 + seed, role="guard", direction="lower", seed=seed, limit=Limit(on="ratio", maximum=1.1)
+                "perplexity",
+                20.0,
+                20.0 + seed,
+                role="guard",
+                direction="lower",
+                seed=seed,
+                limit=Limit(on="ratio", maximum=1.1),
             ),
         ],
         seeds=[seed],
@@ -51,7 +59,9 @@ def test_round_trip(tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text())["version"] == 1
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"version": 99}', '{"version": 1, "verdict": "great"}', '{"version": 1, "x": 1}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"version": 99}', '{"version": 1, "verdict": "great"}', '{"version": 1, "x": 1}']
+)
 def test_what_is_no_summary_is_refused(tmp_path, text):
     path = tmp_path / "summary.json"
     path.write_text(text)
@@ -97,7 +107,17 @@ def test_a_value_missing_in_one_seed_is_missing_in_the_mean():
 def test_one_seed_stays_as_it_is_and_unlike_seeds_are_refused():
     one = of_seed(0, 0.3)
     assert combine([one]) == one
-    with pytest.raises(RunError, match="not measured alike"):
+    with pytest.raises(RunError, match="measured differently"):
         combine([one, one.model_copy(update={"measures": one.measures[:1]})])
     with pytest.raises(RunError, match="no summary"):
         combine([])
+
+
+def test_a_seed_that_a_gate_stopped_has_only_its_gates():
+    gate = GateRecord(stage="reward", name="contrast", passed=False, message="no")
+    stopped = Summary(seeds=[7], gates=[gate], seconds=50.0)
+    both = combine([stopped, of_seed(0, 0.3), of_seed(1, 0.5)])
+    assert [value.seed for value in both.measures[0].per_seed] == [0, 1]
+    assert both.seeds == [7, 0, 1] and [gate.seed for gate in both.gates if not gate.passed] == [7]
+    assert both.kl_per_sequence == 3.5
+    assert combine([stopped, stopped]).measures == []

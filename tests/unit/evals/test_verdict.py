@@ -12,7 +12,9 @@ from tuningfork.evals.verdict import decide, judge, with_findings
 from tuningfork.randomness import numpy_generator
 
 
-def simulated(name: str, seed: int, shift: float, role="headline", *, roots=67, rows=6, draws=800, direction="higher") -> Measure:
+def simulated(
+    name: str, seed: int, shift: float, role="headline", *, roots=67, rows=6, draws=800, direction="higher"
+) -> Measure:
     """Binary outcomes of `roots` objects asked `rows` times; each root has its own share and its own random change."""
     generator = numpy_generator(seed, name)
     share = generator.uniform(0.25, 0.75, roots)
@@ -143,9 +145,7 @@ def test_seeds_must_agree():
     flat = Summary(measures=[simulated("share", 2, -0.02)], seeds=[2])
     assert judge(combine(up)).verdict == "better"
     split = judge(combine([*up, flat]))
-    assert split.measures[0].difference == pytest.approx(
-        sum(s.measures[0].difference or 0 for s in [*up, flat]) / 3
-    )
+    assert split.measures[0].difference == pytest.approx(sum(s.measures[0].difference or 0 for s in [*up, flat]) / 3)
     assert split.verdict == "cannot_tell"
 
 
@@ -159,3 +159,15 @@ def test_seeds_on_both_sides_of_a_clear_mean():
 def test_deciding_again_changes_nothing():
     summary = run(simulated("share", 1, 0.2), guard(0.99, minimum=0.95))
     assert judge(summary) == summary and decide(summary).kind == summary.verdict
+
+
+def test_a_guard_must_hold_on_every_seed():
+    seeds = [
+        Summary(measures=[simulated("share", seed, 0.2), guard(after, minimum=0.9)], seeds=[seed])
+        for seed, after in ((0, 0.99), (1, 0.85))
+    ]
+    fixed = seeds[1].measures[1].per_seed[0].model_copy(update={"seed": 1})
+    second = seeds[1].measures[1].model_copy(update={"per_seed": [fixed]})
+    both = combine([seeds[0], seeds[1].model_copy(update={"measures": [seeds[1].measures[0], second]})])
+    assert both.measures[1].after == pytest.approx(0.92)
+    assert judge(both).verdict_text == "Broken: colour accuracy is 0.850 on seed 1; the limit is at least 0.9."

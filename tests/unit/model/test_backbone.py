@@ -142,19 +142,19 @@ def test_lora_draws_depend_on_the_seed_only(folders: dict[str, Path], runtime: R
 def test_the_reference_is_what_was_loaded_to_the_bit(
     adapter: Lora | Unfreeze | Full, folder: Path, runtime: Runtime, batch: Batch
 ) -> None:
-    loaded = load_backbone(folder, runtime).hidden(*batch)
+    loaded = logits_of(load_backbone(folder, runtime), batch)
     backbone = load_backbone(folder, runtime, adapter=adapter)
     cost = backbone.keep_reference()
     perturb(backbone.trainable_parameters())
-    policy = backbone.hidden(*batch)
+    policy = logits_of(backbone, batch)
     assert not torch.allclose(policy, loaded, atol=1e-3)
-    assert torch.equal(backbone.hidden(*batch, role="reference"), loaded)
     with backbone.reference():
-        inside = backbone.hidden(*batch)
-        assert torch.equal(backbone.hidden(*batch, role="policy"), policy)
-        assert torch.equal(backbone.hidden(*batch), loaded)
+        inside = logits_of(backbone, batch)
+        with backbone.role("policy"):
+            assert torch.equal(logits_of(backbone, batch), policy)
+        assert torch.equal(logits_of(backbone, batch), loaded)
     assert torch.equal(inside, loaded) and not inside.requires_grad
-    assert torch.equal(backbone.hidden(*batch), policy)
+    assert torch.equal(logits_of(backbone, batch), policy)
     trained = sum(parameter.numel() * 4 for parameter in backbone.trainable_parameters())
     assert cost == (0 if isinstance(adapter, Lora) else trained)
 
@@ -184,6 +184,18 @@ def test_a_reference_that_was_not_kept_is_our_mistake(folders: dict[str, Path], 
     backbone = load_backbone(folders["llama"], runtime, adapter=Full())
     with pytest.raises(AssertionError, match="keep_reference"):
         backbone.hidden(*batch, role="reference")
+
+
+def test_reference_states_with_the_policys_output_matrix_are_our_mistake(
+    folders: dict[str, Path], runtime: Runtime, batch: Batch
+) -> None:
+    backbone = load_backbone(folders["llama"], runtime, adapter=Full())
+    backbone.keep_reference()
+    with pytest.raises(AssertionError, match="another output matrix"):
+        backbone.hidden(*batch, role="reference")
+    frozen_head = load_backbone(folders["llama"], runtime, adapter=Unfreeze(last_layers=1))
+    frozen_head.keep_reference()
+    assert torch.equal(frozen_head.hidden(*batch, role="reference"), frozen_head.hidden(*batch))
 
 
 def test_unknown_roles_and_second_adapters_are_refused(
@@ -222,14 +234,19 @@ def test_new_rows_are_the_mean_of_the_old_and_change_no_other_logit(
     before = plain.lm_head(plain.hidden(*batch))
     tokenizer.add_special_tokens({"pad_token": "<|new pad|>"})
     model = load_backbone(folders["llama"], runtime).model
-    old = model.get_input_embeddings().weight.detach().clone()  # pyright: ignore[reportAttributeAccessIssue]
+    table: Any = model.get_input_embeddings()
+    old = table.weight.detach().clone()
     grown = Backbone(model, tokenizer)
     after = grown.lm_head(grown.hidden(*batch))
     assert after.shape[-1] == before.shape[-1] + 1
     torch.testing.assert_close(after[..., :-1], before, rtol=0, atol=1e-6)
-    new_row = grown.model.get_input_embeddings().weight[-1]  # pyright: ignore[reportAttributeAccessIssue]
-    torch.testing.assert_close(new_row, old.mean(0))
+    table = grown.model.get_input_embeddings()
+    torch.testing.assert_close(table.weight[-1], old.mean(0))
     assert any("grew from" in note for note in grown.notes)
+
+
+def logits_of(backbone: Backbone, batch: Batch) -> Tensor:
+    return backbone.lm_head(backbone.hidden(*batch))
 
 
 def _rows(batch: Batch) -> list[tuple[Tensor, int]]:

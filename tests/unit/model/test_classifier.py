@@ -82,7 +82,7 @@ def test_control_tokens_in_a_text_stay_text(tmp_path: Path, tokenizer: Any, runt
 
 def test_an_unknown_label_is_refused_with_a_suggestion(tmp_path: Path, tokenizer: Any, runtime: Runtime) -> None:
     folder = store(tmp_path, tokenizer)
-    with pytest.raises(ModelError, match="did you mean POSITIVE.*labels: NEGATIVE, NEUTRAL, POSITIVE"):
+    with pytest.raises(ModelError, match=r"did you mean POSITIVE.*labels: NEGATIVE, NEUTRAL, POSITIVE"):
         Classifier.load(folder, "POSTIVE", runtime)
     with pytest.raises(ModelError, match="labels: LABEL_0, LABEL_1"):
         label_index({0: "LABEL_0", 1: "LABEL_1"}, "POSITIVE")

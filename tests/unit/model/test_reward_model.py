@@ -135,6 +135,18 @@ def test_a_language_model_is_no_reward_model_and_the_other_way_round(
         load_backbone(tmp_path, runtime)
 
 
+def test_a_damaged_save_is_noticed(
+    folders: dict[str, Path], runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tuningfork.model import reward_model
+
+    model = trained(folders["llama"], runtime)
+    honest = reward_model.merged_state
+    monkeypatch.setattr(reward_model, "merged_state", lambda m: {k: v * 1.01 for k, v in honest(m).items()})
+    with pytest.raises(ModelError, match="differs from the trained one"):
+        model.save(tmp_path)
+
+
 def test_a_newer_format_is_refused(folders: dict[str, Path], runtime: Runtime, tmp_path: Path) -> None:
     trained(folders["llama"], runtime).save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())

@@ -58,7 +58,7 @@ def test_new_backbone_trains_everything_and_knows_its_context(tokenizer: Any, ru
 
 
 @pytest.mark.parametrize("values", [{"width": 33}, {"width": 12, "heads": 4}, {"heads": 4, "kv_heads": 3}])
-def test_impossible_shapes_are_refused(values: dict[str, int]) -> None:
+def test_impossible_shapes_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="must be"):
         ScratchSettings(**values)
 

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +57,10 @@ def test_words_are_cut_as_gpt2_cuts_them(tokenizer: Any) -> None:
     assert tokens[-2:] == ["Ġis", "Ġblue"] and "".join(tokens) == "blueĠisĠblue"
 
 
-def test_training_is_deterministic_across_processes(tmp_path: Path) -> None:
-    script = (
-        "import sys, json; from tuningfork.model.tokenizer import train_tokenizer;"
-        f"print(json.dumps(sorted(train_tokenizer({TEXTS!r}, 320).get_vocab().items())))"
-    )
-    here = json.dumps(sorted(train_tokenizer(TEXTS, 320).get_vocab().items()))
-    there = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
-    assert here == there
+def test_training_is_deterministic() -> None:
+    """Every training counts pairs in a hash map with a random seed of its own."""
+    trained = [train_tokenizer(TEXTS, 320).backend_tokenizer.to_str() for _ in range(4)]  # pyright: ignore[reportAttributeAccessIssue]
+    assert len({*trained}) == 1
 
 
 def test_a_document_begins_with_one_bos(tokenizer: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -64,7 +65,7 @@ def shifted_left(ids: torch.Tensor, mask: torch.Tensor, extra: int = 2) -> tuple
     return new_ids, new_mask
 
 
-def perturb(parameters: list[torch.nn.Parameter], seed: int = 11) -> None:
+def perturb(parameters: Iterable[torch.Tensor], seed: int = 11) -> None:
     """Change every parameter, as training would."""
     source = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -12,10 +12,13 @@ from tiny_models import EOS, PAD, VOCABULARY, Causal, gpt2, llama
 from transformers import GenerationConfig
 
 from tuningfork.errors import ModelError
+from tuningfork.model.backbone import Backbone
+from tuningfork.model.tokenizer import train_tokenizer
 from tuningfork.rollout.batching import BatchLimits
 from tuningfork.rollout.engine import Request
 from tuningfork.rollout.sampler import LocalEngine
 from tuningfork.rollout.settings import SamplingSettings
+from tuningfork.runtime import Runtime
 from tuningfork.tensors import token_logprobs
 
 MODELS = pytest.mark.parametrize("make", [llama, gpt2])
@@ -76,6 +79,21 @@ def test_a_response_does_not_depend_on_batch_row_or_order(make: Callable[[], Cau
         completions = LocalEngine(backbone, limits=limits).generate(order, settings)
         assert {c.key: (c.token_ids, c.finish_reason) for c in completions} == wanted
         assert [c.key for c in completions] == [key for request in order for key in request.keys]
+
+
+@MODELS
+def test_the_backbone_is_such_a_model(make: Callable[[], Causal]) -> None:
+    """The same weights behind the package's own model layer give the same responses, and its stop ids end them."""
+    tokenizer = train_tokenizer(["the sky is blue"] * 4, 300)
+    plain = make()
+    plain.model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    backbone = Backbone(plain.model, tokenizer)
+    plain.stop_ids = backbone.stop_ids
+    assert set(backbone.stop_ids) >= {tokenizer.eos_token_id}
+    requests = [Request(prompt, [1, 2]) for prompt in ragged_prompts(5)]
+    settings = SamplingSettings(max_new_tokens=12, temperature=1.5)
+    ours = LocalEngine(backbone, runtime=Runtime("cpu", "fp32", 1)).generate(requests, settings)
+    assert [c.token_ids for c in ours] == [c.token_ids for c in LocalEngine(plain).generate(requests, settings)]
 
 
 def test_first_tokens_follow_the_models_distribution() -> None:

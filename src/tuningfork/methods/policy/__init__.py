@@ -52,7 +52,7 @@ def names() -> list[str]:
 def load(name: str) -> PolicyMethod:
     """The policy method of this name; an unknown name is a `RecipeError` that says what is near it."""
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
+        near = difflib.get_close_matches(name, names())
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names())}."
         raise RecipeError(f"no policy method {name!r}: {hint}")
     return cast(PolicyMethod, importlib.import_module(f"{__name__}.{name}"))
@@ -64,8 +64,6 @@ def settings_choice() -> Any:
     Checked by that method's own settings. Made from the files of this package, so a new method is known everywhere.
     """
     choices = [_named_settings(name) for name in names()]
-    if len(choices) == 1:
-        return choices[0]
     return Annotated[functools.reduce(operator.or_, choices), pydantic.Field(discriminator="name")]
 
 

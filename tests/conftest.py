@@ -1,0 +1,58 @@
+"""A stage's surroundings without a pipeline: what it logs, says and saves can be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuningfork.runtime import Runtime
+from tuningfork.stage import ResolvedInput, StageContext
+
+
+@dataclass
+class Recorder:
+    """Events that are kept instead of shown."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    on_log: Callable[[int], None] = lambda step: None
+
+    def log(self, *, step: int, **metrics: Any) -> None:
+        self.rows.append({"step": step, **metrics})
+        self.on_log(step)
+
+    def rewind(self, step: int) -> None:
+        self.rows = [row for row in self.rows if row["step"] <= step]
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def progress(self, total: float, label: str, unit: str = "step", done: float = 0) -> Recorder:
+        return self
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def advance(self, amount: float = 1, **figures: float) -> None:
+        return None
+
+
+@pytest.fixture
+def make_stage(tmp_path: Path) -> Callable[..., StageContext]:
+    """`make_stage(name, inputs={field: path}, seed=0)`: a stage context below a temporary folder of that name."""
+
+    def make(name: str = "stage", inputs: Mapping[str, Path] | None = None, seed: int = 0) -> StageContext:
+        out, work = tmp_path / name / "out", tmp_path / name / "work"
+        out.mkdir(parents=True, exist_ok=True)
+        work.mkdir(parents=True, exist_ok=True)
+        resolved = {field: ResolvedInput(str(path), key=str(path), path=path) for field, path in (inputs or {}).items()}
+        return StageContext(name, out, work, seed, Runtime("cpu", "fp32", 1), resolved, Recorder())
+
+    return make
