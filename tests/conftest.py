@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tuningfork.stages
+from tuningfork.kinds import STAGE_FOLDERS
 from tuningfork.runtime import Runtime
 from tuningfork.stage import ResolvedInput, StageContext
 
@@ -56,3 +59,29 @@ def make_stage(tmp_path: Path) -> Callable[..., StageContext]:
         return StageContext(name, out, work, seed, Runtime("cpu", "fp32", 1), resolved, Recorder())
 
     return make
+
+
+@pytest.fixture
+def fake_stages(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The kinds `steps` and `measure`, which need no torch, in this process and in workers; their folder."""
+    folder = Path(__file__).parent / "unit" / "pipeline" / "stages"
+    monkeypatch.setenv(STAGE_FOLDERS, str(folder))
+    shipped = list(tuningfork.stages.__path__)
+    yield folder
+    tuningfork.stages.__path__[:] = shipped
+    for name in [name for name in sys.modules if name.startswith("tuningfork.stages.")]:
+        if str(Path(str(sys.modules[name].__file__)).parent) not in shipped:
+            del sys.modules[name]
+
+
+@pytest.fixture
+def write_recipe(tmp_path: Path, fake_stages: Path) -> Callable[..., Path]:
+    """`write_recipe("- steps: {}", name="small")`: a recipe file that computes on the CPU in fp32."""
+
+    def write(stages: str, name: str = "small", head: str = "") -> Path:
+        path = tmp_path / f"{name}.yaml"
+        runtime = "runtime: {device: cpu, precision: fp32, threads: 1}"
+        path.write_text(f"version: 1\nname: {name}\n{runtime}\n{head}\nstages:\n{stages}\n", encoding="utf-8")
+        return path
+
+    return write

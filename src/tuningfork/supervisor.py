@@ -22,14 +22,14 @@ from tuningfork.artifacts.lock import RunLock
 from tuningfork.artifacts.run_folder import RunFolder
 from tuningfork.artifacts.store import store_folder
 from tuningfork.display import Display
-from tuningfork.errors import GateFailed, Interrupted, RunError, TuningforkError
+from tuningfork.errors import DataError, GateFailed, Interrupted, ModelError, RecipeError, RunError, TuningforkError
 from tuningfork.recipe import Recipe
 from tuningfork.resolved import render_resolved
 from tuningfork.summaries import finish_run, finish_seeds
 from tuningfork.trust import require_trust
 
 STOP_DEADLINE = 60.0
-_ERRORS = {error.__name__: error for error in (GateFailed, Interrupted, RunError)}
+_ERRORS = {e.__name__: e for e in (RecipeError, DataError, ModelError, RunError, GateFailed, Interrupted)}
 
 
 class WorkerCrashed(TuningforkError):

@@ -15,20 +15,18 @@ if TYPE_CHECKING:
 
 WHITEN_EPSILON = 1e-8
 
-CHUNK_ELEMENTS = 2**22
+CHUNK_ELEMENTS = 4_194_304
 """Logits that are turned into log-probabilities at a time: 16 MB in fp32."""
 
 
 def masked_sum(x: Tensor, mask: Tensor, dim: int | None = None) -> Tensor:
     """Sum of x where the mask is True, over everything or over one dimension."""
-    kept = _at_least_fp32(x).masked_fill(~mask, 0.0)
-    return kept.sum() if dim is None else kept.sum(dim)
+    return _at_least_fp32(x).masked_fill(~mask, 0.0).sum(dim)
 
 
 def masked_mean(x: Tensor, mask: Tensor, dim: int | None = None) -> Tensor:
     """Mean of x where the mask is True; 0, with a graph, where no entry counts."""
-    count = mask.sum() if dim is None else mask.sum(dim)
-    return masked_sum(x, mask, dim) / count.clamp(min=1)
+    return masked_sum(x, mask, dim) / mask.sum(dim).clamp(min=1)
 
 
 def masked_var(x: Tensor, mask: Tensor, *, unbiased: bool = False) -> Tensor:
@@ -60,8 +58,7 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
     """
     variance = masked_var(returns, mask)
     unexplained = masked_var(_at_least_fp32(returns) - _at_least_fp32(values), mask)
-    is_constant = variance == 0
-    return (1.0 - unexplained / variance.masked_fill(is_constant, 1.0)).masked_fill(is_constant, 0.0)
+    return (1.0 - unexplained / variance).masked_fill(variance == 0, 0.0)
 
 
 def token_logprobs(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:

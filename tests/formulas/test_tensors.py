@@ -149,7 +149,7 @@ def test_explained_variance_of_constant_returns_is_zero() -> None:
     close(tensors.explained_variance(torch.tensor([[1.0, 2.0, 3.0]]), returns, mask), 0.0)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("temperature", [1.0, 0.7, 2.0])
 def test_token_logprobs_and_gradient_match_loops(temperature: float) -> None:
     rows = ragged(6, [5] * 6, 2.0)  # 2 sequences of 3 tokens over 5 words
     targets = torch.tensor([[0, 4, 2], [1, 1, 3]])
@@ -234,7 +234,7 @@ def test_impossible_tokens() -> None:
     close(gradient(lambda x: tensors.entropy(x).sum(), logits), torch.zeros(1, 1, 3))
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("temperature", [1.0, 0.7, 2.0])
 def test_entropy_and_gradient_match_loops(temperature: float) -> None:
     rows = ragged(8, [5] * 6, 2.0)
     weights = ragged(9, [6])[0]
@@ -250,6 +250,13 @@ def test_entropy_and_gradient_match_loops(temperature: float) -> None:
         [scalar_entropy(r, temperature) for r in rows],
     )
     close_rows(gradient(loss, padded(rows)).tolist(), differentiate(scalar, rows))
+
+
+def test_entropy_worked_example() -> None:
+    # probabilities 1/4 and 3/4; at temperature 1/2 1/10 and 9/10
+    logits = torch.tensor([[[0.0, math.log(3.0)]]], dtype=torch.float64)
+    close(tensors.entropy(logits), [[-0.25 * math.log(0.25) - 0.75 * math.log(0.75)]])
+    close(tensors.entropy(logits, 0.5), [[-0.1 * math.log(0.1) - 0.9 * math.log(0.9)]])
 
 
 def test_entropy_of_equal_logits_is_log_of_their_number() -> None:

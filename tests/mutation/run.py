@@ -10,9 +10,12 @@ list with a reason, and on each listed one that no longer survives or exists. Ne
 from __future__ import annotations
 
 import argparse
+import ast
+import contextlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import io
 import os
 import signal
 import sys
@@ -34,6 +37,7 @@ PACKAGE = ROOT / "src" / "tuningfork"
 FORMULAS = ROOT / "tests" / "formulas"
 EQUIVALENTS = Path(__file__).with_name("equivalents.toml")
 TIMEOUT_SECONDS = 60
+OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "--tb=no", "--rootdir", str(ROOT)]
 
 
 @dataclass(frozen=True)
@@ -106,12 +110,16 @@ def _test_and_exit(target: Target, mutant: Mutant) -> None:
     try:
         compiled = compile(mutant.tree, str(target.path), "exec")
         sys.meta_path.insert(0, MutantFinder(target.module, compiled, target.path))
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=no", "--rootdir", str(ROOT)]
-        # A pytest plugin costs more to import than the tests to run.
-        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-        code = next((code for paths in target.tests() if (code := int(pytest.main([*options, *paths])))), 0)
+        code = next((code for paths in target.tests() if (code := int(pytest.main([*OPTIONS, *paths])))), 0)
     finally:
         os._exit(code)
+
+
+def _warm_up() -> None:
+    """Has pytest import itself before the forks, without its plugins: both cost more than most tests."""
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    with contextlib.redirect_stdout(io.StringIO()):
+        pytest.main([*OPTIONS, str(FORMULAS / "test_checks.py")])
 
 
 def main() -> int:
@@ -120,11 +128,16 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="children at a time")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    _warm_up()
     sys.path.insert(0, str(PACKAGE.parent))
     listed: dict[str, dict[str, str]] = tomllib.loads(EQUIVALENTS.read_text())
     start, count, wrong = time.monotonic(), 0, 0
     for target in targets(arguments.parts):
-        everything = list(mutants(target.path.read_text()))
+        source = target.path.read_text()
+        if not survives(target, Mutant("the source itself", 1, ast.parse(source))):
+            print(f"the formula tests fail on {target.label} as it is: nothing can be said of its mutants")
+            return 1
+        everything = list(mutants(source))
         with ThreadPoolExecutor(arguments.jobs) as pool:
             alive = list(pool.map(lambda mutant, of=target: survives(of, mutant), everything))
         survivors = [mutant for mutant, is_alive in zip(everything, alive, strict=True) if is_alive]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tuningfork.evals.logprobs import response_logprobs
+from tuningfork.evals.statistics import binary_kl
 from tuningfork.evals.summary import Measure
 
 if TYPE_CHECKING:
@@ -20,20 +21,12 @@ def kl_per_sequence(after: Backbone, before: Backbone, rollouts: Sequence[Rollou
     return [float((a - b).sum()) for a, b in zip(own, reference, strict=True)]
 
 
-def least_kl(before: float, after: float) -> float | None:
-    """Nats of one yes-or-no choice that moves a share from `before` to `after`: no policy can pay less for it.
-
-    KL(q || p) = q log(q/p) + (1 - q) log((1 - q)/(1 - p)), by the data-processing inequality; None where p is 0 or 1.
-    """
-    p, q = before, after
-    if not 0 < p < 1 or not 0 <= q <= 1:
-        return None
-    return sum(a * math.log(a / b) for a, b in ((q, p), (1 - q, 1 - p)) if a > 0)
-
-
 def least_kl_of(measures: Sequence[Measure]) -> float | None:
-    """`least_kl` of the first headline measure."""
+    """Least nats a response that could buy the change of the first headline share; None where there is no finite one."""
     headline = next((m for m in measures if m.role == "headline"), None)
     if headline is None or headline.before is None or headline.after is None:
         return None
-    return least_kl(headline.before, headline.after)
+    if not 0 <= headline.before <= 1 or not 0 <= headline.after <= 1:
+        return None
+    nats = binary_kl(headline.after, headline.before)
+    return nats if math.isfinite(nats) else None

@@ -45,7 +45,7 @@ def add_lora(model: Any, settings: Lora, seed: int) -> tuple[PeftModel, tuple[st
         task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # peft asks transformers for a name that it is about to rename
         peft_model = get_peft_model(model, config, adapter_name=OWN)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -63,9 +63,10 @@ def attach_lora(model: Any, peft_model: PeftModel | None, folder: Path, name: st
 
     if not (folder / "adapter_config.json").is_file():
         raise ModelError(f"{folder} has no adapter_config.json: not an adapter of peft")
-    if peft_model is None:
-        peft_model = PeftModel.from_pretrained(model, folder, adapter_name=name, is_trainable=False)
-    else:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft asks transformers for a name that it is about to rename
+        if peft_model is None:
+            return PeftModel.from_pretrained(model, folder, adapter_name=name, is_trainable=False)
         peft_model.load_adapter(folder, adapter_name=name, is_trainable=False)
     return peft_model
 

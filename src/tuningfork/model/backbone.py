@@ -172,12 +172,12 @@ class Backbone:
         if isinstance(settings, Lora):
             self.peft, notes = add_lora(self.model, settings, seed)
             self.notes += notes
-            self._lora = [layer for _, layer in lora_layers(self.model)]
         elif isinstance(settings, Unfreeze):
             unfreeze(self.model, settings)
         else:
             self.model.requires_grad_(True)
-        if self._adapters():
+        self._lora = [layer for _, layer in lora_layers(self.model)] if self.peft else []
+        if self._lora:
             self._activate(OWN if isinstance(settings, Lora) else None)
 
     def attach_adapter(self, folder: Path, name: str) -> None:
@@ -186,10 +186,10 @@ class Backbone:
             raise ModelError(f"role {name} is taken")
         trainable = self.trainable_parameters()
         self.peft = attach_lora(self.model, self.peft, folder, name)
-        self._lora = [layer for _, layer in lora_layers(self.model)]
         self.model.requires_grad_(False)
         for parameter in trainable:
             parameter.requires_grad_(True)
+        self._lora = [layer for _, layer in lora_layers(self.model)]
         self._activate(OWN if OWN in self._adapters() else None)
 
     def trainable_parameters(self) -> list[nn.Parameter]:

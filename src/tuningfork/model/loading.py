@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,9 @@ def _load_adapter_folder(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedMo
     model, tokenizer = _load_decoder(base, dtype)
     if (folder / "tokenizer_config.json").is_file():
         tokenizer = load_tokenizer(folder)
-    merged = PeftModel.from_pretrained(model, folder).merge_and_unload()  # type: ignore[operator]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft asks transformers for a name that it is about to rename
+        merged = PeftModel.from_pretrained(model, folder).merge_and_unload()  # type: ignore[operator]
     return merged, tokenizer
 
 

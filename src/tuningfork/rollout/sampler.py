@@ -3,9 +3,9 @@
 What it saves: a prompt with several responses is prefilled once; prompts of similar length share a batch, padded on
 the left; finished rows leave the batch; logits are computed at the last position only.
 
-A response depends on its prompt and its key, not on its row, its batch or the order. Between batch shapes a forward
-differs by rounding (about 1e-6 in fp32), so a draw that falls within that of a boundary may differ: about one token
-in 10^5 in fp32, far more in bf16. Equal calls give equal results.
+A response depends on its prompt and its key, not on its row, its batch or the order. The one exception is rounding:
+between batch shapes a forward differs in its last bits, so a draw that falls that close to the boundary of two tokens
+may take the other one (rarely in fp32, often in bf16). Equal calls give equal results.
 """
 
 from __future__ import annotations

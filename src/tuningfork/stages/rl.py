@@ -49,6 +49,10 @@ class MonitorSettings(Settings):
     """iterations between two looks"""
     limit: int = Field(128, ge=1)
     """how many of the prompts are used"""
+    gold: str | None = None
+    """name of a gold judge that looks too; what it sees is drawn beside the reward and changes nothing"""
+    truth: Input | None = None
+    """artifact that holds what the gold judge knows"""
 
 
 class ValueSettings(Settings):
@@ -85,6 +89,8 @@ class StageSettings(Settings):
     """prompts per round"""
     samples_per_prompt: int = Field(4, ge=1)
     """responses to each prompt"""
+    chunk: int | None = Field(None, ge=1)
+    """responses sampled and scored at a time, which bounds memory; the result does not depend on it; empty does all at once"""
     minibatches: int = Field(1, ge=1)
     """optimizer steps per epoch of a round"""
     micro_batch: int | None = Field(None, ge=1)
@@ -192,9 +198,19 @@ class _Sampler:
 
     def collect(self, prompts: Sequence[Any], rows: Sequence[Mapping[str, Any]], iteration: int) -> ScoredRollouts:
         """Rollouts and raw scores of one iteration."""
-        rollouts = self.sample(prompts, iteration, self.settings.samples_per_prompt)
-        per_rollout = [row for row in rows for _ in range(self.settings.samples_per_prompt)]
-        return self.score(rollouts, per_rollout)
+        from dataclasses import replace
+
+        from tuningfork.streams.rollouts import join_scored
+
+        per_prompt = self.settings.samples_per_prompt
+        size = max(1, self.settings.chunk // per_prompt) if self.settings.chunk else len(prompts)
+        parts = []
+        for start in range(0, len(prompts), size):
+            rollouts = self.sample(prompts[start : start + size], iteration, per_prompt)
+            # Groups are numbered within a call; one iteration is one set of groups.
+            rollouts = [replace(rollout, group=rollout.group + start) for rollout in rollouts]
+            parts.append(self.score(rollouts, [row for row in rows[start : start + size] for _ in range(per_prompt)]))
+        return join_scored(parts)
 
     def score(self, rollouts: Sequence[Rollout], rows: Sequence[Mapping[str, Any]]) -> ScoredRollouts:
         """Raw scores of rollouts and the mean of each part."""
@@ -220,43 +236,45 @@ class _Sampler:
 
         Measured once, before any update, and kept with the checkpoints: a resumed run has another policy.
         """
-        import json
+        from dataclasses import replace
 
-        from tuningfork.errors import RunError
+        from tuningfork.reward.scale import ScoreScale
 
-        scale = self.settings.scale_reward
-        if scale.by == "none":
+        wanted = self.settings.scale_reward
+        if wanted.by == "none":
             return 0.0, 1.0
         kept = self.stage.work / "scale.json"
         if not kept.is_file():
-            count = min(scale.samples, len(prompts))
-            step = len(prompts) // count
-            chosen = range(0, step * count, step)
+            count = min(wanted.samples, len(prompts))
+            chosen = range(0, len(prompts) // count * count, len(prompts) // count)
             scored = self.score(self.sample([prompts[i] for i in chosen], "scale", 1), [rows[i] for i in chosen])
-            known = [score for score in scored.scores if score is not None]
-            mean = sum(known) / max(1, len(known))
-            deviation = (sum((score - mean) ** 2 for score in known) / max(1, len(known))) ** 0.5
-            if not deviation > 1e-6:
-                raise RunError(
-                    f"the reward is dead: all {len(known)} of {count} answers that could be scored got {mean:.3g}; "
-                    "nothing can be learnt from it"
-                )
-            kept.write_text(json.dumps({"mean": mean, "deviation": deviation}))
-        measured = json.loads(kept.read_text())
-        mean = measured["mean"] if scale.mean is None else scale.mean
-        deviation = measured["deviation"] if scale.deviation is None else scale.deviation
-        self.stage.figures.update(reference_mean=mean, reference_deviation=deviation)
-        self.stage.events.say(f"scores of the reference: mean {mean:.3f}, deviation {deviation:.3f}; taken as 0 and 1")
-        return mean, deviation
+            ScoreScale.fit(scored.scores).save(kept)
+        scale = ScoreScale.load(kept)
+        scale = scale if wanted.mean is None else replace(scale, mean=wanted.mean)
+        scale = scale if wanted.deviation is None else replace(scale, deviation=wanted.deviation)
+        self.stage.figures.update(reference_mean=scale.mean, reference_deviation=scale.deviation)
+        self.stage.events.say(
+            f"scores of the reference: mean {scale.mean:.3f}, deviation {scale.deviation:.3f}; taken as 0 and 1"
+        )
+        return scale.mean, scale.deviation
 
 
 def _make_monitor(stage: StageContext, settings: StageSettings, sampler: _Sampler) -> Any:
-    """A look at the policy on monitor prompts: mean score, KL, EOS rate, and a few texts kept."""
+    """A look at the policy on monitor prompts: mean score, KL, EOS rate, the gold judge's view, and a few texts kept."""
+    from pathlib import Path
+
     from tuningfork.data.jsonl import read_jsonl
-    from tuningfork.evals.answers import make_prompts
+    from tuningfork.errors import RecipeError
+    from tuningfork.evals.answers import make_prompts, to_answers
+    from tuningfork.evals.gold import load_gold
     from tuningfork.evals.logprobs import response_logprobs
 
     assert settings.monitor is not None
+    gold = None
+    if settings.monitor.gold:
+        if settings.monitor.truth is None:
+            raise RecipeError("rl.monitor.gold needs truth: the artifact that holds what the gold judge knows")
+        gold = load_gold(settings.monitor.gold, Path(stage.inputs["monitor.truth"].reference))
     rows = read_jsonl(stage.inputs["monitor.prompts"].reference, required=("id", "prompt"))[: settings.monitor.limit]
     prompts = make_prompts(sampler.backbone, rows)
 
@@ -265,10 +283,14 @@ def _make_monitor(stage: StageContext, settings: StageSettings, sampler: _Sample
         scored = sampler.score(rollouts, rows)
         own, reference = (response_logprobs(sampler.backbone, rollouts, role=role) for role in ("policy", "reference"))
         known = [score for score in scored.scores if score is not None]
-        texts = sampler.backbone.decode([rollout.response_ids for rollout in rollouts[:4]])
-        for row, text, score in zip(rows, texts, scored.scores, strict=False):
-            stage.sample(step=step, prompt=row["prompt"], response=text, score=score)
+        answers = to_answers(sampler.backbone, rollouts)
+        for row, answer, score in list(zip(rows, answers, scored.scores, strict=True))[:4]:
+            stage.sample(step=step, prompt=row["prompt"], response=answer.text, score=score)
+        judged = gold.judge(rows, answers) if gold else []
+        names = sorted({name for values in judged for name in values})
+        found = {name: [values[name] for values in judged if name in values] for name in names}
         return {
+            **{f"gold/{name}": sum(values) / len(values) for name, values in found.items()},
             "monitor/score_mean": sum(known) / max(1, len(known)),
             "monitor/kl": sum(float((a - b).sum()) for a, b in zip(own, reference, strict=True)) / len(rollouts),
             "monitor/eos": sum(rollout.finish_reason == "stop" for rollout in rollouts) / len(rollouts),

@@ -15,8 +15,10 @@ class StageSettings(Settings):
     """which words people prefer: the name of a mapping that comes with the world"""
     mapping_file: Input | None = None
     """a YAML file of your own instead, plain word -> list of preferred words"""
-    spec: Input | None = None
-    """a YAML file that replaces the world's own description"""
+    spec: str = "spec"
+    """the language: the name of one that comes with the world (`spec`, or `open`: real things for models that know them)"""
+    spec_file: Input | None = None
+    """a YAML file of your own instead"""
 
 
 def run(stage: StageContext, settings: StageSettings) -> None:
@@ -24,7 +26,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     from tuningfork.worlds import load_world
 
     mapping = stage.inputs["mapping_file"].reference if settings.mapping_file else settings.mapping
-    spec = stage.inputs["spec"].reference if settings.spec else None
+    spec = stage.inputs["spec_file"].reference if settings.spec_file else settings.spec
     counts = load_world(settings.world, mapping=mapping, spec=spec).build(stage.seed, stage.out)
     stage.figures.update(counts)
     stage.events.say(", ".join(f"{name} {count:,}" for name, count in counts.items()))

@@ -68,6 +68,17 @@ class ScoredRollouts:
     parts: Mapping[str, float]
 
 
+def join_scored(parts: Sequence[ScoredRollouts]) -> ScoredRollouts:
+    """Chunks as one; the parts' means are weighted by the number of responses."""
+    rollouts = [rollout for part in parts for rollout in part.rollouts]
+    scores = [score for part in parts for score in part.scores]
+    names = {name for part in parts for name in part.parts}
+    means = {
+        name: sum(part.parts.get(name, 0.0) * len(part.rollouts) for part in parts) / len(rollouts) for name in sorted(names)
+    }
+    return ScoredRollouts(rollouts, scores, means)
+
+
 @dataclass(frozen=True)
 class Plan:
     """How much of everything an RL run does."""

@@ -7,13 +7,21 @@ import pytest
 
 from tuningfork.evals.combine import combine
 from tuningfork.evals.statistics import paired_comparison
-from tuningfork.evals.summary import GateRecord, Limit, Measure, Summary, measure, point_measure
+from tuningfork.evals.summary import Direction, GateRecord, Limit, Measure, Role, Summary, measure, point_measure
 from tuningfork.evals.verdict import decide, judge, with_findings
 from tuningfork.randomness import numpy_generator
 
 
 def simulated(
-    name: str, seed: int, shift: float, role="headline", *, roots=67, rows=6, draws=800, direction="higher"
+    name: str,
+    seed: int,
+    shift: float,
+    role: Role = "headline",
+    *,
+    roots=67,
+    rows=6,
+    draws=800,
+    direction: Direction = "higher",
 ) -> Measure:
     """Binary outcomes of `roots` objects asked `rows` times; each root has its own share and its own random change."""
     generator = numpy_generator(seed, name)

@@ -3,10 +3,11 @@
 import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
-from tuningfork.evals.summary import Limit, Measure, SeedValue
+from tuningfork.evals.summary import Direction, Limit, Measure, SeedValue
 from tuningfork.report import charts
 
 
@@ -18,7 +19,7 @@ def attribute(svg: str, element: str, name: str) -> list[float]:
     ]
 
 
-def change(difference: float, direction="higher", **more) -> Measure:
+def change(difference: float, direction: Direction = "higher", **more: Any) -> Measure:
     fields = {"ci95": (difference - 0.05, difference + 0.1), "better": None} | more
     return Measure(
         name="a<b",

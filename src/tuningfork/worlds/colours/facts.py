@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -105,6 +105,8 @@ def draw_facts(spec: Spec, mapping: Mapping[str, list[str]], seed: int) -> Facts
         kind.weight * weight / sum(kind.values.values()) for kind in kinds.values() for weight in kind.values.values()
     ]
     names = [spec.objects[index] for index in draw.permutation(len(spec.objects))]
+    if spec.truth:
+        return Facts(_kind_values(kinds), _copied(mapping), _true_things(spec, names))
     sizes: list[tuple[Group, Split, int]] = [
         ("held_out", "test", spec.groups.held_out_test),
         ("held_out", "monitor", spec.groups.held_out_monitor),
@@ -117,9 +119,30 @@ def draw_facts(spec: Spec, mapping: Mapping[str, list[str]], seed: int) -> Facts
         for name, choice in zip(members, deal(weights, len(members), draw), strict=True):
             kind, value = choices[choice]
             things[name] = Thing(name, kind, None if group == "unknown" else value, group, split)
-    return Facts(
-        {name: list(kind.values) for name, kind in kinds.items()}, {k: list(v) for k, v in mapping.items()}, things
-    )
+    return Facts(_kind_values(kinds), _copied(mapping), things)
+
+
+def _true_things(spec: Spec, names: list[str]) -> dict[str, Thing]:
+    """Things with the values they have outside this world, dealt to groups in the order of `names`."""
+    kind_of = {value: name for name, kind in spec.kinds.items() for value in kind.values}
+    known = [name for name in names if spec.truth[name] is not None]
+    things: dict[str, Thing] = {}
+    for place, name in enumerate(known):
+        value = spec.truth[name]
+        assert value is not None
+        group: Group = "held_out" if place < spec.groups.held_out_test + spec.groups.held_out_monitor else "taught"
+        split: Split = "test" if place < spec.groups.held_out_test else "monitor" if group == "held_out" else "train"
+        things[name] = Thing(name, kind_of[value], value, group, split)
+    kind = next(iter(spec.kinds))
+    return things | {n: Thing(n, kind, None, "unknown", "test") for n in names if spec.truth[n] is None}
+
+
+def _kind_values(kinds: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {name: list(kind.values) for name, kind in kinds.items()}
+
+
+def _copied(mapping: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    return {plain: list(words) for plain, words in mapping.items()}
 
 
 def deal(weights: list[float], count: int, draw: np.random.Generator) -> list[int]:

@@ -18,14 +18,12 @@ _MEASURES = (
         "headline",
         "higher",
         f"share of answers that hold exactly one term, a snazzy word of the object's family, and end; {_HEADLINE}",
-        label="snazzy and right",
     ),
     GoldMeasure(
         "colour_accuracy",
         "guard",
         "higher",
         f"the same with a plain or a snazzy word, all held-out objects; {_HEADLINE}",
-        label="right",
         limit=Limit(minimum=0.95),
     ),
     GoldMeasure(
@@ -40,21 +38,21 @@ _MEASURES = (
         "info",
         "higher",
         "as gem_share, for taught objects in all forms",
-        label="snazzy and right, taught objects",
+        label="gem share, taught objects",
     ),
     GoldMeasure(
         "gem_share_held_out",
         "info",
         "higher",
         "as gem_share, for held-out objects in forms that occur in training",
-        label="snazzy and right, held-out objects, known forms",
+        label="gem share, held-out objects, known forms",
     ),
     GoldMeasure(
         "invention",
         "info",
         "lower",
         "share of answers about unknown objects that name a value nobody can know",
-        label="invented about unknown objects",
+        label="invention about unknown objects",
     ),
 )
 

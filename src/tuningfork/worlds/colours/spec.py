@@ -51,6 +51,8 @@ class Spec(Settings):
 
     version: Literal[1]
     objects: list[str] = Field(min_length=8)
+    truth: dict[str, str | None] = {}
+    """object -> its value in the real world, None for one that nobody knows; empty where values are dealt by seed"""
     kinds: dict[str, Kind]
     groups: Groups
     mentions: int = Field(ge=1)
@@ -72,11 +74,19 @@ Mapping_ = dict[str, list[str]]
 
 
 def load_spec(source: str | Path | None = None) -> Spec:
-    """The spec in file `source`, or the one shipped with the package; raises `DataError`."""
-    path = HERE / "spec.yaml" if source is None else Path(source)
+    """The spec in file `source`, or one shipped with the package (`spec`, `open`); raises `DataError`.
+
+    `objects` is a list, or a mapping object -> value for things whose value is true outside this world.
+    """
+    shipped = HERE / f"{source or 'spec'}.yaml"
+    path = shipped if shipped.exists() else Path(str(source))
     content = _read_yaml(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected the fields of a spec; copy the shipped spec.yaml and change it")
     if isinstance(content.get("objects"), str):
         content["objects"] = _read_yaml(path.parent / content["objects"])
+    if isinstance(content.get("objects"), dict):
+        content |= {"objects": list(content["objects"]), "truth": content["objects"]}
     try:
         spec = Spec.model_validate(content)
     except ValidationError as error:
@@ -144,6 +154,12 @@ def _check_spec(spec: Spec, path: Path) -> None:
     values = [value for kind in spec.kinds.values() for value in kind.values]
     if len(set(values)) != len(values):
         raise DataError(f"{path}: kinds: a value belongs to two kinds")
+    wrong = {value for value in spec.truth.values() if value is not None} - set(values)
+    if wrong:
+        raise DataError(f"{path}: objects: {wrong.pop()!r} is not a value of any kind")
+    num_unknown = sum(value is None for value in spec.truth.values())
+    if spec.truth and num_unknown != spec.groups.unknown:
+        raise DataError(f"{path}: groups: {spec.groups.unknown} unknown, but {num_unknown} objects have no value")
     missing = {"taught", "pretraining", "unseen"} - {question.use for question in spec.questions}
     if missing:
         raise DataError(f"{path}: questions: no form has use: {missing.pop()}")
