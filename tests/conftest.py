@@ -85,3 +85,22 @@ def write_recipe(tmp_path: Path, fake_stages: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Any:
+    from tuningfork.model.tokenizer import train_tokenizer
+
+    return train_tokenizer(["the cat sat on the mat and it is red", "what colour is the cat?\n it is blue."] * 20, 330)
+
+
+@pytest.fixture
+def tiny_backbone(tiny_tokenizer: Any) -> Any:
+    """A new one-layer model of width 32 over a small byte-level BPE; every parameter trains."""
+    import copy
+
+    from tuningfork.model.loading import new_backbone
+    from tuningfork.model.settings import ScratchSettings
+
+    settings = ScratchSettings(layers=1, width=32, heads=2, feed_forward=48, context=64, vocabulary=330)
+    return new_backbone(settings, copy.deepcopy(tiny_tokenizer), 0, Runtime("cpu", "fp32", 1))

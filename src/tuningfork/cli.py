@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from tuningfork.errors import TuningforkError
+from tuningfork.errors import Interrupted, TuningforkError
 from tuningfork.kinds import stage_kinds, stage_summary
 
 if TYPE_CHECKING:
@@ -179,6 +181,7 @@ def chat(
     from tuningfork.artifacts.run_folder import open_run
     from tuningfork.serve.chat import chat as talk
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # there Ctrl-C ends the talk and is no error
     talk(open_run(run).path, side_by_side=side_by_side, greedy=greedy, max_new_tokens=max_new_tokens)
 
 
@@ -207,6 +210,7 @@ def _run(recipe: Recipe, out: Path | None, store: Path | None, trust: bool) -> N
 
 def main() -> None:
     """Entry point: an error of the user's becomes one message and an exit code."""
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except TuningforkError as error:
@@ -214,9 +218,10 @@ def main() -> None:
 
         typer.echo(visible(str(error)), err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
-        sys.exit(130)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted("stopped")
 
 
 if __name__ == "__main__":

@@ -50,6 +50,8 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
 def locate(document: Document, key: str, origin: Origin) -> Location:
     """Where a dotted key points to; stages are addressed by id."""
     first, *rest = key.split(".")
+    if not all((first, *rest)):
+        raise RecipeError(f"{origin.place}: {key}: a dotted key has a name before and after each dot")
     ids = stage_ids(document)
     if first in ids:
         kind = kind_at(document, ids.index(first))

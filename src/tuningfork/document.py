@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,23 +70,38 @@ class Document:
 
     def put(self, location: Location, value: Any, origin: Origin) -> None:
         """Set one value; mappings on the way are made, list positions must exist."""
-        here = self.data
-        for step, following in pairwise(location):
-            _refuse_missing(here, step, origin)
-            if isinstance(here, dict) and not isinstance(here.get(step), list if isinstance(following, int) else dict):
+        here: Any = self.data
+        done: Location = ()
+        for given in location[:-1]:
+            step: Any = _step(here, given, origin)
+            done = (*done, step)
+            if not isinstance(here[step] if isinstance(here, list) else here.get(step), dict | list):
                 here[step] = {}
+                self.origins[done] = origin
             here = here[step]
-        _refuse_missing(here, location[-1], origin)
-        here[location[-1]] = value
-        for old in [known for known in self.origins if known[: len(location)] == location]:
+        last: Any = _step(here, location[-1], origin)
+        here[last] = value
+        done = (*done, last)
+        for old in [known for known in self.origins if known[: len(done)] == done]:
             del self.origins[old]
         for below, _ in walk(value):
-            self.origins[location + below] = origin
+            self.origins[done + below] = origin
 
 
-def _refuse_missing(here: Any, step: str | int, origin: Origin) -> None:
-    if isinstance(here, list) and not (isinstance(step, int) and step < len(here)):
+def _step(here: Any, step: str | int, origin: Origin) -> str | int:
+    """A step as this container counts: a position that a list has, text for a mapping."""
+    if not isinstance(here, list):
+        return str(step)
+    if not (isinstance(step, int) and step < len(here)):
         raise RecipeError(f"{origin.place}: {step} is not a position in a list of {len(here)}")
+    return step
+
+
+def put_at(data: Any, location: Location, value: Any) -> None:
+    """Replace a value of plain data that is there."""
+    for step in location[:-1]:
+        data = data[step]
+    data[location[-1]] = value
 
 
 def walk(data: Any, location: Location = ()) -> Iterator[tuple[Location, Any]]:

@@ -162,7 +162,7 @@ def recipe_schema() -> dict[str, Any]:
         }
         entries.append({"type": "object", **one})
     schema["properties"]["stages"]["items"] = {"oneOf": entries}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Tuningfork recipe", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Tuningfork recipe"}
 
 
 def _or_reference(schema: dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,8 @@ class PathHashes:
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
-        self._known: dict[str, str] = _read(cache)
+        self._known = _read(cache)
+        self._saved = dict(self._known)
 
     def key(self, path: Path) -> str:
         """Hash of a file, or of the names and contents of a folder. DataError where it cannot be read."""
@@ -79,6 +80,9 @@ class PathHashes:
 
     def save(self) -> None:
         """Keep what was learnt for the next run."""
+        if self._known == self._saved:
+            return
+        self._saved = dict(self._known)
         self._cache.parent.mkdir(parents=True, exist_ok=True)
         write_json(self._cache, self._known)
 

@@ -14,10 +14,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tuningfork import __version__
-from tuningfork.artifacts.events import RunEvents, Send, set_aside
+from tuningfork.artifacts.events import METRICS, RunEvents, Send, set_aside
+from tuningfork.artifacts.manifest import FILE as MANIFEST
 from tuningfork.artifacts.manifest import Manifest, ManifestGate, read_manifest, write_manifest
 from tuningfork.artifacts.run_folder import RunFolder
-from tuningfork.artifacts.store import Store, content_key, read_marker, write_marker
+from tuningfork.artifacts.store import Store, content_key, read_marker, remove_temporary, write_marker
 from tuningfork.errors import DataError, GateFailed
 from tuningfork.keys import PathHashes, hub_key, stage_key
 from tuningfork.kinds import stage_module
@@ -45,6 +46,7 @@ class Pipeline:
     def run(self) -> None:
         """Run every stage that is not complete. GateFailed at the first failing check, Interrupted when stopped."""
         hashes = PathHashes(self.store.folder / "hashes.json")
+        remove_temporary(self.folder.path)
         for stage in self.recipe.stages:
             self.stop.check()
             out = self.folder.path / stage.folder
@@ -117,6 +119,7 @@ class Pipeline:
             self.folder.retire(out)
         work.mkdir(parents=True, exist_ok=True)
         if before is not None:
+            before = before.model_copy(update={"seconds": before.seconds + _unrecorded_seconds(out)})
             set_aside(out, work)
             shutil.rmtree(out)
         out.mkdir()
@@ -148,6 +151,13 @@ class Pipeline:
 
     def _say(self, stage: Stage, text: str) -> None:
         self.send({"event": "say", "stage": stage.id, "text": f"{stage.id}: {text}"})
+
+
+def _unrecorded_seconds(out: Path) -> float:
+    """Time an attempt computed after it last wrote its manifest: what a kill kept it from adding."""
+    if not (out / METRICS).is_file():
+        return 0.0
+    return max(0.0, (out / METRICS).stat().st_mtime - (out / MANIFEST).stat().st_mtime)
 
 
 def versions(kind: str) -> dict[str, str]:

@@ -25,12 +25,12 @@ from tuningfork.composition import (
     stage_ids,
     substitute,
 )
-from tuningfork.document import Document, Location, Origin, parse
+from tuningfork.document import Document, Location, Origin, parse, put_at
 from tuningfork.errors import RecipeError
 from tuningfork.kinds import stage_settings, suggestion
-from tuningfork.references import Reference, resolve_reference
+from tuningfork.references import Reference, find_path, resolve_reference
 from tuningfork.runtime import RuntimeSettings
-from tuningfork.settings import Settings, input_fields
+from tuningfork.settings import CodeMarker, Settings, input_fields, marked_values
 from tuningfork.validation import validate
 
 
@@ -159,7 +159,10 @@ def _check_stage(document: Document, header: RecipeHeader, ids: list[str], index
     given = document.data["stages"][index][kind]
     settings_class = _settings_class(kind, document.origins[location])
     own = {key: value for key, value in given.items() if key not in STAGE_KEYS or key in settings_class.model_fields}
+    own = copy.deepcopy(own)
     settings = validate(settings_class, own, document, location, ids[index])
+    if _make_code_absolute(settings, own, document, location):
+        settings = validate(settings_class, own, document, location, ids[index])
     inputs = {}
     for field, value in input_fields(settings).items():
         default = replace(document.origins[location], label="default")
@@ -167,6 +170,22 @@ def _check_stage(document: Document, header: RecipeHeader, ids: list[str], index
         inputs[field] = resolve_reference(f"{ids[index]}.{field}", value, origin, ids[:index], ids[index:])
     seed = _stage_seed(given.get("seed", header.seed), ids[index], document.origin((*location, "seed")))
     return Stage(ids[index], kind, index + 1, seed, settings, inputs, location)
+
+
+def _make_code_absolute(settings: Settings, data: dict[str, Any], document: Document, location: Location) -> bool:
+    """Resolve `file.py:function` in `data` as inputs are resolved; whether anything changed."""
+    changed = False
+    for place, value in marked_values(settings, CodeMarker):
+        file, colon, function = str(value).rpartition(":")
+        origin = document.origins.get((*location, *place))
+        if origin is None or not file.endswith(".py"):
+            continue
+        found = find_path(file, origin)
+        if found is None:
+            raise RecipeError(f"{origin.place}: {'.'.join(map(str, place))}: {file} does not exist")
+        put_at(data, place, f"{found}{colon}{function}")
+        changed = True
+    return changed
 
 
 def _stage_seed(seed: Any, id: str, origin: Origin | None) -> int:
@@ -191,9 +210,5 @@ def with_inputs(stage: Stage, values: Mapping[str, str]) -> dict[str, Any]:
     """The settings of a stage as plain data with other values of its inputs, by dotted field name."""
     data: dict[str, Any] = stage.settings.model_dump(mode="json")
     for field, value in values.items():
-        here: Any = data
-        *way, last = dotted(field)
-        for step in way:
-            here = here[step]
-        here[last] = value
+        put_at(data, dotted(field), value)
     return data

@@ -23,6 +23,7 @@ from tuningfork.artifacts.run_folder import RunFolder
 from tuningfork.artifacts.store import store_folder
 from tuningfork.display import Display
 from tuningfork.errors import DataError, GateFailed, Interrupted, ModelError, RecipeError, RunError, TuningforkError
+from tuningfork.faults import as_user_error
 from tuningfork.recipe import Recipe
 from tuningfork.resolved import render_resolved
 from tuningfork.summaries import finish_run, finish_seeds
@@ -51,6 +52,7 @@ class Supervisor:
     def run(self) -> None:
         """Run every pending stage and make summary and report. TuningforkError of the kind the worker ended with."""
         stages = [stage.folder for stage in self.recipe.stages]
+        self.folder.check(self.recipe.name)
         self.folder.path.mkdir(parents=True, exist_ok=True)
         with RunLock(self.folder.path, self.display.say) as lock:
             self.folder.prepare(self.recipe.name, render_resolved(self.recipe), stages)
@@ -181,5 +183,10 @@ def run_recipe(
     folder = RunFolder(Path(out) if out is not None else Path("runs") / recipe.name)
     display = display or Display()
     require_trust(recipe, display.say, trust)
-    Supervisor(recipe, folder, store_folder(folder.path, Path(store) if store else None), display).run()
+    try:
+        Supervisor(recipe, folder, store_folder(folder.path, Path(store) if store else None), display).run()
+    except OSError as error:
+        if isinstance(error, TuningforkError) or (user_error := as_user_error(error, folder.path)) is None:
+            raise
+        raise user_error from error
     return folder

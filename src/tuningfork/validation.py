@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -15,6 +16,7 @@ from tuningfork.kinds import suggestion
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_TAIL = re.compile(r" after validation, not \d+$")
 _TYPE_NAMES = {
     "int": "a whole number", "float": "a number", "bool": "true or false", "string": "text", "dict": "a mapping",
     "list": "a list", "tuple": "a list", "model": "a mapping", "model_attributes": "a mapping", "none_required": "null",
@@ -128,10 +130,9 @@ def _explain(settings: type[BaseModel], finding: ErrorDetails, location: Locatio
     stem = kind.removesuffix("_type").removesuffix("_parsing")
     if kind.endswith(("_type", "none_required")) and stem in _TYPE_NAMES:
         return f"must be {_TYPE_NAMES[stem]}, got {shorten(value)}"
-    message = finding["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return (
-        f"must be {message}, got {shorten(value)}" if message != finding["msg"] else f"{message}, got {shorten(value)}"
-    )
+    start, should, rest = finding["msg"].partition(" should ")
+    rule = f"must {_TAIL.sub('', rest)}" if should else start
+    return f"{rule}, got {shorten(value)}"
 
 
 def _all_of(given: str, allowed: list[str]) -> str:

@@ -6,7 +6,6 @@ run's log. The process stops by itself when its supervisor is gone.
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import functools
 import json
@@ -22,14 +21,14 @@ from typing import Any
 from tuningfork.artifacts.events import Send
 from tuningfork.artifacts.run_folder import RunFolder
 from tuningfork.artifacts.store import Store
-from tuningfork.errors import RunError, TuningforkError
+from tuningfork.errors import TuningforkError
+from tuningfork.faults import as_user_error
 from tuningfork.pipeline import Pipeline
 from tuningfork.recipe import load_recipe
 from tuningfork.runtime import settle_runtime
 from tuningfork.stage import StopFlag
 
 _ORPHAN_DEADLINE = 20.0
-_FULL_DISK = ("no space left on device", "os error 28", "disk quota exceeded")
 
 
 def main(arguments: list[str]) -> int:
@@ -63,24 +62,6 @@ def run_stages(folder: RunFolder, store: Store, send: Send, stop: StopFlag) -> N
     recipe = load_recipe(folder.recipe)
     runtime = settle_runtime(recipe.header.runtime, store.folder / "runtime.json")
     Pipeline(recipe, folder, store, send, stop, runtime).run()
-
-
-def as_user_error(error: BaseException, folder: Path) -> RunError | None:
-    """A full disk or too little memory as a short message, whichever library met it; None for anything else."""
-    seen: BaseException | None = error
-    while seen is not None:
-        text = str(seen).lower()
-        full = isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or any(sign in text for sign in _FULL_DISK):
-            return RunError(
-                f"no space left on the disk of {folder}; free some and give the same command again, it resumes"
-            )
-        if isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError":
-            return RunError(
-                f"out of memory: {str(seen).splitlines()[0] if str(seen) else 'host memory'}; lower micro_batch"
-            )
-        seen = seen.__cause__ or seen.__context__
-    return None
 
 
 def _send(channel: int, lock: threading.Lock, message: dict[str, Any]) -> None:

@@ -95,7 +95,7 @@ def render_card(manifest: Manifest) -> str:
         ]
     if manifest.figures:
         lines += ["", "## Figures", "", "| figure | value |", "|---|---|"]
-        lines += [f"| {name} | {_figure(value)} |" for name, value in manifest.figures.items()]
+        lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in manifest.figures.items()]
     if manifest.gates:
         lines += ["", "## Gates", ""]
         lines += [
@@ -106,6 +106,6 @@ def render_card(manifest: Manifest) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _figure(value: Any) -> str:
+def _cell(value: Any) -> str:
     text = f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
     return text.replace("|", "\\|").replace("\n", " ")

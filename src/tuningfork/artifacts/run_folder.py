@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tuningfork.artifacts.files import write_text
@@ -22,30 +23,33 @@ class RunFolder:
         self.path = path
         self.recipe, self.summary, self.report, self.log = (path / name for name in (RECIPE, SUMMARY, REPORT, LOG))
 
-    def prepare(self, name: str, resolved: str, stages: list[str]) -> None:
-        """Take the folder for a run of the resolved recipe `name`, whose stage folders are `stages`.
-
-        What an earlier run with other settings left (recipe, summary, report, stages that are gone) moves to
-        `previous/<time>/`. RunError where the folder holds a run of another recipe, or something else.
-        """
+    def check(self, name: str) -> None:
+        """RunError where the path holds a run of another recipe, or something that is no run. Changes nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file; choose another --out")
+        if self.recipe.is_file():
+            held = parse(self.recipe.read_text(encoding="utf-8"), str(self.recipe)).data.get("name")
+            if held != name:
+                raise RunError(f"{self.path} holds a run of {held!r}, not of {name!r}; choose another --out")
+        elif self.path.exists():
+            foreign = [path.name for path in self.path.iterdir() if not path.name.startswith(".") and path.name != LOG]
+            if foreign:
+                raise RunError(f"{self.path} is not a run folder (it holds {foreign[0]}); choose another --out")
+
+    def prepare(self, name: str, resolved: str, stages: Sequence[str]) -> None:
+        """Take the folder for a run of the resolved recipe `name`, whose stage folders are `stages`; see `check`.
+
+        What an earlier run with other settings left (recipe, summary, report, stages that are gone) moves to
+        `previous/<time>/`.
+        """
+        self.check(name)
         self.path.mkdir(parents=True, exist_ok=True)
         if self.recipe.is_file():
-            old = self.recipe.read_text(encoding="utf-8")
-            old_data, new_data = parse(old, str(self.recipe)).data, parse(resolved, "recipe").data
-            if old_data.get("name") != name:
-                raise RunError(
-                    f"{self.path} holds a run of {old_data.get('name')!r}, not of {name!r}; choose another --out"
-                )
-            if old_data == new_data:
+            old = parse(self.recipe.read_text(encoding="utf-8"), str(self.recipe)).data
+            if old == parse(resolved, RECIPE).data:
                 return
             self.retire(self.recipe, self.summary, self.report)
             self.retire(*(path for path in self.stage_folders() if path.name not in stages))
-        elif foreign := [
-            path.name for path in self.path.iterdir() if not path.name.startswith(".") and path.name != LOG
-        ]:
-            raise RunError(f"{self.path} is not a run folder (it holds {foreign[0]}); choose another --out")
         write_text(self.recipe, resolved)
 
     def stage_folders(self) -> list[Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tuningfork.artifacts.files import hash_file, hash_json, link_or_copy, relat
 MARKER = "COMPLETE.json"
 STORE_VARIABLE = "TUNINGFORK_STORE"
 _VERSION = 1
+_ABANDONED = 86_400.0
 _NOT_CONTENT = {"manifest.json", "metrics.jsonl", "samples.jsonl", "card.md"}
 
 
@@ -102,11 +104,9 @@ class Store:
 
     def put(self, kind: str, key: str, artifact: Path) -> None:
         """Keep a complete artifact (its files are hard-linked); does nothing where the key is here already."""
-        target = self.path(kind, key)
-        if self.has(kind, key):
-            return
-        shutil.rmtree(target, ignore_errors=True)  # incomplete or damaged, or it would have been found
-        _copy_artifact(artifact, target)
+        if not self.has(kind, key):
+            remove_temporary(self.folder, older_than=_ABANDONED)
+            _copy_artifact(artifact, self.path(kind, key))
 
     def get(self, kind: str, key: str, target: Path) -> None:
         """Link a complete artifact into `target`, which must not exist."""
@@ -119,6 +119,13 @@ class Store:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def remove_temporary(folder: Path, older_than: float = 0.0) -> None:
+    """Remove copies that were never finished, of processes that were killed; `older_than` in seconds."""
+    for path in folder.glob(".*.tmp"):
+        if path.is_dir() and time.time() - path.stat().st_mtime >= older_than:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _copy_artifact(source: Path, target: Path) -> None:
     """Link every file of a complete artifact into a new folder, its marker last, under a temporary name until done."""
     files = read_marker(source)
@@ -129,6 +136,8 @@ def _copy_artifact(source: Path, target: Path) -> None:
         for name in (*files, MARKER):
             link_or_copy(source / name, temporary / name)
         sync(temporary)
+        if target.exists() and read_marker(target) is None:
+            shutil.rmtree(target)
         try:
             os.rename(temporary, target)
         except OSError:

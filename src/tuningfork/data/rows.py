@@ -28,15 +28,18 @@ class TokenRow:
 
 
 def pack_text(encode: Encode, texts: Sequence[str], length: int, start: Sequence[int], eos: int) -> list[TokenRow]:
-    """Documents joined with EOS between them and cut into rows of `length` tokens; the tail shorter than that is dropped.
+    """Documents with EOS behind each, cut into rows of `length` tokens that begin with `start` (BOS, or nothing).
 
-    Attention may cross documents within a row, as in GPT-2 and GPT-3. Every token but a row's first is a target.
+    The tail shorter than a row is dropped. Attention may cross documents within a row, as in GPT-2 and GPT-3. Every token but
+    the `start` is a target.
     """
-    stream = [token for ids in encode(texts) for token in (*start, *ids, eos)]
-    if len(stream) < length:
+    body = length - len(start)
+    stream = [token for ids in encode(texts) for token in (*ids, eos)]
+    if len(stream) < body:
         raise DataError(f"the text holds {len(stream)} tokens, fewer than one row of {length}; give more text or shorter rows")
-    cuts = range(0, len(stream) + 1, length)
-    return [TokenRow(stream[a:b], [False] + [True] * (length - 1)) for a, b in pairwise(cuts)]
+    is_target = [False] * len(start) + [True] * body
+    is_target[0] = False  # nothing stands before it
+    return [TokenRow([*start, *stream[a:b]], is_target) for a, b in pairwise(range(0, len(stream) + 1, body))]
 
 
 def prompt_completion_rows(

@@ -19,6 +19,8 @@ _PROJECTIONS = {
 }
 _FUSED = ("c_attn", "query_key_value", "qkv_proj", "Wqkv", "qkv")
 """One matrix that makes queries, keys and values together (GPT-2, GPT-NeoX, Phi-3, MPT ...)."""
+HEAD = "head"
+"""The target that means the output matrix. A narrow model needs it: behind the final norm its logits saturate."""
 
 
 def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
@@ -53,7 +55,8 @@ def find_targets(model: nn.Module, targets: Sequence[str], last_layers: int | No
     ModelError with a suggestion when a name matches nothing: an adapter that hits nothing would train nothing.
     """
     prefix, layers = decoder_layers(model)
-    modules: list[str] = []
+    modules: list[str] = [_output_matrix(model)] if HEAD in targets else []
+    targets = [target for target in targets if target != HEAD]
     notes: list[str] = []
     for index in chosen_layers(model, last_layers):
         inner = [name for name, _ in _linear_modules(layers[index])]
@@ -61,6 +64,17 @@ def find_targets(model: nn.Module, targets: Sequence[str], last_layers: int | No
         modules += [f"{prefix}.{index}.{name}" for name in inner if name in wanted]
         notes += _fused_note(targets, inner)
     return Targets(tuple(modules), tuple(dict.fromkeys(notes)))
+
+
+def _output_matrix(model: nn.Module) -> str:
+    """Name of the matrix that makes logits; ModelError where it is the embedding matrix too."""
+    output, embeddings = model.get_output_embeddings(), model.get_input_embeddings()  # type: ignore[operator]
+    if output is None or output.weight is embeddings.weight:
+        raise ModelError(
+            f"adapter target {HEAD}: the output matrix of this {type(model).__name__} is its embedding matrix, so an "
+            "adapter on one could not be merged; leave it out"
+        )
+    return next(name for name, module in model.named_modules() if module is output)
 
 
 def _linear_modules(layer: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -93,7 +107,7 @@ def _matches(target: str, inner: Sequence[str]) -> list[str]:
     else:
         found = [name for name in inner if name == target or name.endswith(f".{target}")]
     if not found:
-        names = sorted({name.rpartition(".")[2] for name in inner} | {*_PROJECTIONS, "attention", "mlp", "all"})
+        names = sorted({name.rpartition(".")[2] for name in inner} | {*_PROJECTIONS, "attention", "mlp", "all", HEAD})
         close = difflib.get_close_matches(target, names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
         raise ModelError(f"adapter target {target} matches no matrix of this model; {hint}")

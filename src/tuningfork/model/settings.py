@@ -62,7 +62,7 @@ class Lora(Settings):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """dropout on the adapter's input; keep 0 for reinforcement learning, or the ratio is noise at step 0"""
     targets: tuple[str, ...] = Field(default=("attention",), min_length=1)
-    """`attention` (= q, k, v, o), `mlp`, `all`, single `q` `k` `v` `o`, or module names such as `fc1`, `attn.c_proj`"""
+    """`attention` (= q, k, v, o), `mlp`, `all` (both), `head` (the output matrix), single `q` `k` `v` `o`, or module names"""
     last_layers: int | None = Field(default=None, ge=1)
     """adapt only the last this many layers; empty means every layer"""
 

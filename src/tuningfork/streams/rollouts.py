@@ -115,9 +115,10 @@ class Actor:
 
         The value and the log-prob of a token come from the hidden state BEFORE it: column t - 1 predicts column t.
         """
-        hidden = self.backbone.hidden(batch.ids, batch.mask, role="reference" if reference else "policy")
-        before = predictors(hidden, batch.response_mask)  # (N, D)
-        logits = self.backbone.lm_head(before)
+        with self.backbone.role("reference" if reference else "policy"):
+            hidden = self.backbone.hidden(batch.ids, batch.mask)
+            before = predictors(hidden, batch.response_mask)  # (N, D)
+            logits = self.backbone.lm_head(before)
         targets = batch.ids[batch.response_mask]
         with torch.autocast(logits.device.type, enabled=False):
             logprobs = token_logprobs(logits[None], targets[None], temperature)[0]

@@ -121,3 +121,16 @@ def test_settings_do_not_import_torch() -> None:
 
     code = "import sys, tuningfork.model.settings; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path.cwd(), check=False).returncode == 0
+
+
+def test_the_head_is_a_target_of_its_own(tokenizer: Any) -> None:
+    from tuningfork.model.scratch import new_model
+    from tuningfork.model.settings import ScratchSettings
+
+    small = ScratchSettings(layers=2, width=16, heads=2, feed_forward=24, context=32, vocabulary=320)
+    model = new_model(small, tokenizer, seed=0)
+    assert find_targets(model, ["head"], None).modules == ("lm_head",)
+    assert find_targets(model, ["head", "q"], 1).modules == ("lm_head", "model.layers.1.self_attn.q_proj")
+    tied = new_model(small.model_copy(update={"tied": True}), tokenizer, seed=0)
+    with pytest.raises(ModelError, match="is its embedding matrix"):
+        find_targets(tied, ["head"], None)

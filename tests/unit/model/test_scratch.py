@@ -33,8 +33,9 @@ def test_creating_a_model_leaves_the_global_generator_alone(tokenizer: Any) -> N
 def test_weights_have_the_documented_spread(tokenizer: Any) -> None:
     model = new_model(SMALL.model_copy(update={"width": 128, "feed_forward": 256}), tokenizer, seed=0)
     weights = dict(model.named_parameters())
-    assert weights["model.embed_tokens.weight"].std().item() == pytest.approx(0.02, rel=0.05)
-    assert weights["model.layers.1.mlp.down_proj.weight"].std().item() == pytest.approx(0.01, rel=0.05)  # /sqrt(2*2)
+    assert weights["model.embed_tokens.weight"].std().item() == pytest.approx(0.5 * 128**-0.5, rel=0.05)
+    assert weights["model.layers.1.mlp.down_proj.weight"].std().item() == pytest.approx(256**-0.5, rel=0.05)
+    assert weights["model.layers.1.self_attn.q_proj.weight"].std().item() == pytest.approx(128**-0.5, rel=0.05)
     assert torch.equal(weights["model.norm.weight"], torch.ones(128))
 
 

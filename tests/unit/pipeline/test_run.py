@@ -116,7 +116,7 @@ def test_changed_stage_code_runs_again_and_a_comment_does_not(
 
 def test_failed_gate_stops_the_run_and_keeps_what_was_made(tmp_path: Path, write_recipe, run: Run) -> None:
     recipe = write_recipe("- steps: {id: first, passes: false}\n- steps: {id: second, data: first}")
-    with pytest.raises(GateFailed, match="first did not pass its check. counted: counted to 3"):
+    with pytest.raises(GateFailed, match=r"first did not pass its check. counted: counted to 3"):
         run(recipe)
     folder = tmp_path / "run"
     manifest = read_manifest(folder / "1-first")

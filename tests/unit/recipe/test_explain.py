@@ -44,7 +44,10 @@ def test_unknown_key_has_a_suggestion(key: str, hint: str, fake_stages: Path) ->
 
 
 def test_every_setting_of_every_kind_has_a_description() -> None:
-    bare = [f"{kind}.{name}" for kind in stage_kinds() for name, field in stage_settings(kind).model_fields.items() if not field.description]
+    fields = {
+        f"{kind}.{name}": field for kind in stage_kinds() for name, field in stage_settings(kind).model_fields.items()
+    }
+    bare = [name for name, field in fields.items() if not field.description]
     assert bare == []
 
 

@@ -51,7 +51,7 @@ class Spec(Settings):
 
     version: Literal[1]
     objects: list[str] = Field(min_length=8)
-    truth: dict[str, str | None] = {}
+    truth: dict[str, str | None] = Field(default_factory=dict)
     """object -> its value in the real world, None for one that nobody knows; empty where values are dealt by seed"""
     kinds: dict[str, Kind]
     groups: Groups
@@ -146,6 +146,7 @@ def _check_spec(spec: Spec, path: Path) -> None:
     if len(set(spec.objects)) != len(spec.objects):
         twice = next(name for name in spec.objects if spec.objects.count(name) > 1)
         raise DataError(f"{path}: objects: {twice!r} stands there twice")
+    _check_names(spec, path)
     kept = spec.groups.held_out_test + spec.groups.held_out_monitor + spec.groups.unknown
     if kept >= len(spec.objects):
         raise DataError(
@@ -163,7 +164,6 @@ def _check_spec(spec: Spec, path: Path) -> None:
     missing = {"taught", "pretraining", "unseen"} - {question.use for question in spec.questions}
     if missing:
         raise DataError(f"{path}: questions: no form has use: {missing.pop()}")
-    _check_names(spec, path)
     for form in spec.sentences:
         if "{o}" not in form.text or "{a}" not in form.text:
             raise DataError(f"{path}: sentences: {form.text!r} needs {{o}} and {{a}}")

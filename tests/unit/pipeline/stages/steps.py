@@ -32,7 +32,7 @@ class StageSettings(Settings):
     """something to read"""
     model: Input | None = None
     """a model to start from"""
-    more: list[Input] = []
+    more: tuple[Input, ...] = ()
     """more things to read"""
     steps: int = Field(3, ge=1)
     """how many steps"""
@@ -66,7 +66,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
             temporary.write_text(json.dumps(state))
             temporary.replace(saved)
             stage.stop.check()
-            if step == 2 or settings.fail == "kill" and step > 2:
+            if step == 2 or (settings.fail == "kill" and step > 2):
                 _fail(stage, settings)
     (stage.out / "result.txt").write_text(state["digest"])
     stage.figures.update(steps=settings.steps)
