@@ -43,9 +43,9 @@ class RecipeHeader(Settings):
     """name of the recipe; its runs go to runs/<name>"""
     description: str = ""
     """what the recipe is for, in a line or two"""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """seed of every draw"""
-    seeds: tuple[int, ...] | None = Field(None, min_length=1)
+    seeds: tuple[int, ...] | None = Field(default=None, min_length=1)
     """several seeds: one run each, one summary over all"""
     model: Any = None
     """the model, for stages that say `$model`: a folder, a hub id, or `{scratch: ...}`"""

@@ -17,8 +17,8 @@ ORCHESTRATION = (
     "resolved", "runs", "single", "sources", "summaries", "supervisor", "trust", "validation", "worker",
 )  # fmt: skip
 TORCH_FREE = (
-    *ORCHESTRATION, "artifacts", "errors", "evals.combine", "evals.statistics", "evals.summary", "evals.verdict", "faults",
-    "kinds", "methods", "report", "runtime", "settings", "stage", "stages", "tensors", "train.settings", "worlds",
+    *ORCHESTRATION, "artifacts", "errors", "evals.combine", "evals.statistics", "evals.summary", "evals.verdict",
+    "faults", "kinds", "methods", "report", "runtime", "settings", "stage", "stages", "tensors", "train.settings", "worlds",
 )  # fmt: skip
 
 

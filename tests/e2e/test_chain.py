@@ -19,13 +19,20 @@ HERE = Path(__file__).parent
 RECIPE = HERE / "tiny.yaml"
 STAGES = ("1-world", "2-pretrain", "3-sft", "4-pairs", "5-reward", "6-rl", "7-evaluate")
 
+NUMBERS = {"world": 1, "sft": 3, "pairs": 4}
+
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]
 
 
 def start(out: Path, *overrides: str, recipe: Path = RECIPE) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tuningfork.cli", "run", str(recipe), "--out", str(out), *overrides]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
 
 
@@ -146,7 +153,7 @@ def test_reinforcement_learning_never_reads_the_mapping(straight: Path, tmp_path
     rest = tmp_path / "rest.yaml"
     tail = text[text.index("  - reward:") : text.index("  - evaluate:")]
     tail = re.sub(r"\n      contrasts:.*", "", tail)
-    tail = re.sub(r"(world|pairs|sft)/", lambda match: f"{out}/{dict(world=1, pairs=4, sft=3)[match[1]]}-{match[1]}/", tail)
+    tail = re.sub(r"(world|pairs|sft)/", lambda match: f"{out}/{NUMBERS[match[1]]}-{match[1]}/", tail)
     tail = tail.replace("  - reward:", f"  - reward:\n      model: {out}/3-sft/model")
     tail = tail.replace("  - rl:", f"  - rl:\n      policy: {out}/3-sft/model")
     tail = tail.replace(f"{out}/1-world/prompts_monitor.jsonl", f"{out}/1-world/prompts_train.jsonl")
@@ -188,7 +195,11 @@ def test_a_failing_gate_stops_the_run_with_the_cause(tmp_path: Path) -> None:
 def test_chat_and_why_answer(straight: Path) -> None:
     command = [sys.executable, "-m", "tuningfork.cli"]
     chat = subprocess.run(
-        [*command, "chat", str(straight)], input="/both\nwhat colour is the vase?\n/quit\n", capture_output=True, text=True, timeout=120
+        [*command, "chat", str(straight)],
+        input="/both\nwhat colour is the vase?\n/quit\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert chat.returncode == 0, chat.stderr
     assert "before  " in chat.stdout and "after   " in chat.stdout

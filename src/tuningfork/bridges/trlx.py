@@ -28,7 +28,11 @@ TABLE: tuple[tuple[str, str, str], ...] = (
     ("optimizer.kwargs.lr", "rl.optimizer.learning_rate", ""),
     ("optimizer.kwargs.betas", "rl.optimizer.betas", ""),
     ("optimizer.kwargs.eps", "rl.optimizer.eps", ""),
-    ("optimizer.kwargs.weight_decay", "rl.optimizer.weight_decay", "matrices only; embeddings, biases and norms never decay"),
+    (
+        "optimizer.kwargs.weight_decay",
+        "rl.optimizer.weight_decay",
+        "matrices only; embeddings, biases and norms never decay",
+    ),
     ("scheduler.name", "rl.optimizer.schedule", "cosine_annealing is cosine"),
     ("scheduler.kwargs.eta_min", "rl.optimizer.floor", "as a share of the peak"),
     ("scheduler.kwargs.T_max", "-", "the decay always ends with the run"),
@@ -43,7 +47,11 @@ TABLE: tuple[tuple[str, str, str], ...] = (
     ("method.cliprange", "rl.method.clip_range", ""),
     ("method.cliprange_value", "rl.method.value_clip_range", ""),
     ("method.vf_coef", "rl.method.value_coefficient", "theirs weighs the same 1/2 (V - R)^2"),
-    ("method.scale_reward", "rl.scale_reward.by", "ref is reference; ignored, False and None are none; running has no counterpart"),
+    (
+        "method.scale_reward",
+        "rl.scale_reward.by",
+        "ref is reference; ignored, False and None are none; running has no counterpart",
+    ),
     ("method.ref_mean", "rl.scale_reward.mean", "only with scale_reward: ref"),
     ("method.ref_std", "rl.scale_reward.deviation", "only with scale_reward: ref"),
     ("method.cliprange_reward", "rl.shaping.clip", ""),
@@ -69,7 +77,9 @@ def from_trlx(config: Mapping[str, Any]) -> dict[str, Any]:
     method, train = config.get("method", {}), config.get("train", {})
     rollouts, batch = method.get("num_rollouts", 128), train.get("batch_size", 32)
     if rollouts % batch:
-        raise RecipeError(f"num_rollouts {rollouts} is not a multiple of batch_size {batch}; mini-batches would differ in size")
+        raise RecipeError(
+            f"num_rollouts {rollouts} is not a multiple of batch_size {batch}; mini-batches would differ in size"
+        )
     epochs, minibatches = method.get("ppo_epochs", 4), rollouts // batch
     steps = epochs * minibatches
     settings: dict[str, Any] = {
@@ -119,7 +129,9 @@ def _scale(method: Mapping[str, Any]) -> dict[str, Any]:
     if scale == "ref":
         found = {"mean": method.get("ref_mean"), "deviation": method.get("ref_std")}
         return {"by": "reference", **{name: value for name, value in found.items() if value is not None}}
-    raise RecipeError(f"trlX scale_reward {scale!r} has no counterpart here; `ref` scales by the reference's own answers")
+    raise RecipeError(
+        f"trlX scale_reward {scale!r} has no counterpart here; `ref` scales by the reference's own answers"
+    )
 
 
 def _optimizer(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,9 @@ def demonstration_rows(backbone: Backbone, rows: Sequence[Mapping[str, Any]], so
         return [chat_row(backbone, row["messages"], f"{source}, row {number}") for number, row in enumerate(rows, 1)]
     for number, row in enumerate(rows, 1):
         if not isinstance(row.get("prompt"), str) or not isinstance(row.get("completion"), str):
-            raise DataError(f"{source}, row {number}: needs text under prompt and completion (or messages in every row)")
+            raise DataError(
+                f"{source}, row {number}: needs text under prompt and completion (or messages in every row)"
+            )
     pairs = [(row["prompt"], row["completion"]) for row in rows]
     return prompt_completion_rows(backbone.encode, pairs, backbone.start_ids, backbone.eos_id, backbone.max_length)
 

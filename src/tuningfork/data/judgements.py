@@ -59,12 +59,12 @@ class Judgement(Settings):
     """the order in which the candidates were shown"""
     ranking: list[list[int]]
     """candidate numbers, best first; candidates in one group are tied"""
-    strength: float = Field(0.0, ge=0)
+    strength: float = Field(default=0.0, ge=0)
     """how much better the best was, in the rater's units; 0 when not asked"""
     ratings: list[dict[str, float]] = Field(default_factory=list)
     """per candidate, one number for each criterion of the user's own list"""
     rater: Rater
-    seconds: float | None = Field(None, ge=0)
+    seconds: float | None = Field(default=None, ge=0)
     """time taken"""
     note: str = ""
     edit: str | None = None
@@ -92,7 +92,9 @@ def read_judgements(source: str | Path) -> list[Judgement]:
             judgements.append(_from_preference(row, number) if "chosen" in row else Judgement.model_validate(row))
         except (ValidationError, KeyError) as error:
             first = str(error).splitlines()[0]
-            raise DataError(f"{source}, row {number}: not a judgement ({first}); needs prompt, chosen, rejected") from error
+            raise DataError(
+                f"{source}, row {number}: not a judgement ({first}); needs prompt, chosen, rejected"
+            ) from error
     return judgements
 
 

@@ -36,7 +36,9 @@ def pack_text(encode: Encode, texts: Sequence[str], length: int, start: Sequence
     body = length - len(start)
     stream = [token for ids in encode(texts) for token in (*ids, eos)]
     if len(stream) < body:
-        raise DataError(f"the text holds {len(stream)} tokens, fewer than one row of {length}; give more text or shorter rows")
+        raise DataError(
+            f"the text holds {len(stream)} tokens, fewer than one row of {length}; give more text or shorter rows"
+        )
     is_target = [False] * len(start) + [True] * body
     is_target[0] = False  # nothing stands before it
     return [TokenRow([*start, *stream[a:b]], is_target) for a, b in pairwise(range(0, len(stream) + 1, body))]

@@ -58,7 +58,9 @@ def load_gold(name: str, folder: Path) -> GoldJudge:
     for module in (f"tuningfork.worlds.{name}.gold", f"tuningfork.evals.{name}"):
         if importlib.util.find_spec(module.rpartition(".")[0]) and importlib.util.find_spec(module):
             return importlib.import_module(module).load_gold(folder)
-    raise RecipeError(f"no gold judge {name!r}: it is a world (colours) or a module of evals with load_gold (sentiment)")
+    raise RecipeError(
+        f"no gold judge {name!r}: it is a world (colours) or a module of evals with load_gold (sentiment)"
+    )
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class Judged:
     after: Sequence[Mapping[str, float]]
 
 
-def judge_both(gold: GoldJudge | None, rows: Sequence[Row], before: Sequence[Answer], after: Sequence[Answer]) -> Judged:
+def judge_both(
+    gold: GoldJudge | None, rows: Sequence[Row], before: Sequence[Answer], after: Sequence[Answer]
+) -> Judged:
     """Measures of each answer before and after; what changed counts as 0 before. Without a judge nothing is found."""
     if gold is None:
         return Judged([{} for _ in rows], [{} for _ in rows])
@@ -129,7 +133,9 @@ def find_regressions(
             if kind.name in new and sign * new[kind.name] < sign * old[kind.name]:
                 reason = kind.label or kind.name
                 found.append(
-                    Regression(prompt=row["prompt"], before=first.text, after=second.text, reason=reason, root=row["root"])
+                    Regression(
+                        prompt=row["prompt"], before=first.text, after=second.text, reason=reason, root=row["root"]
+                    )
                 )
                 break
     return found

@@ -29,9 +29,9 @@ class KnowledgeSettings(Settings):
     """prompts that are neither trained on nor part of the test"""
     probes: Input | None = None
     """prefixes with right and wrong next words"""
-    minimum: float = Field(0.95, ge=0, le=1)
+    minimum: float = Field(default=0.95, ge=0, le=1)
     """share of right answers below which the run stops"""
-    max_new_tokens: int = Field(16, ge=1)
+    max_new_tokens: int = Field(default=16, ge=1)
     """longest answer"""
 
 
@@ -40,8 +40,8 @@ def check_knowledge(stage: StageContext, backbone: Backbone, settings: Knowledge
     from pathlib import Path
 
     from tuningfork.data.jsonl import read_jsonl
-    from tuningfork.evals.gold import load_gold
     from tuningfork.evals.answers import answer_prompts
+    from tuningfork.evals.gold import load_gold
     from tuningfork.rollout.settings import SamplingSettings
 
     rows = read_jsonl(stage.inputs["knowledge.prompts"].reference, required=("id", "prompt"))

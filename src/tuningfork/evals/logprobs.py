@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 
 def response_logprobs(
-    backbone: Backbone, rollouts: Sequence[Rollout], *, role: str = "policy", temperature: float = 1.0, batch_rows: int = 128
+    backbone: Backbone,
+    rollouts: Sequence[Rollout],
+    *,
+    role: str = "policy",
+    temperature: float = 1.0,
+    batch_rows: int = 128,
 ) -> list[Tensor]:
     """For each rollout the log-probs (response tokens,) fp32 on the CPU under a role of `backbone`."""
     import torch

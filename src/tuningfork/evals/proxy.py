@@ -30,7 +30,9 @@ def proxy_measure(
 ) -> list[Measure]:
     """The comparison over the prompts that could be scored on both sides; none where there is no such prompt."""
     both = [
-        (old, new, root) for old, new, root in zip(before, after, roots, strict=True) if old is not None and new is not None
+        (old, new, root)
+        for old, new, root in zip(before, after, roots, strict=True)
+        if old is not None and new is not None
     ]
     if not both:
         return []

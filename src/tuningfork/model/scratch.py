@@ -18,7 +18,8 @@ def new_model(settings: ScratchSettings, tokenizer: PreTrainedTokenizerBase, see
     """A `LlamaForCausalLM` with random weights.
 
     Matrices are normal with std 1 / sqrt(inputs), embeddings with half of 1 / sqrt(width), norms are 1. At these widths
-    the usual 0.02 is several times smaller, and facts are learnt twice as late (docs/log.md). Each matrix draws from its own stream, keyed by (seed, name), so that nothing depends on the order of creation.
+    the usual 0.02 is several times smaller, and facts are learnt twice as late (docs/log.md). Each matrix draws from its
+    own stream, keyed by (seed, name), so that nothing depends on the order of creation.
     """
     library = transformers_library()
     config = library.LlamaConfig(

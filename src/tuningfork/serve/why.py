@@ -30,9 +30,9 @@ def why(run: Path, prompt: str) -> None:
     from tuningfork.evals.answers import answer_prompts
     from tuningfork.evals.logprobs import response_logprobs
     from tuningfork.model.loading import load_backbone
+    from tuningfork.model.reward_model import RewardModel
     from tuningfork.reward.base import Item
     from tuningfork.reward.kinds.learned import Learned
-    from tuningfork.model.reward_model import RewardModel
 
     sampling = SamplingSettings.model_validate(models.settings.get("sampling") or {"max_new_tokens": 40})
     prompt = prompt if prompt.endswith(models.prompt_ending) else prompt + models.prompt_ending
@@ -44,7 +44,9 @@ def why(run: Path, prompt: str) -> None:
         found = answer_prompts(model, [row], sampling, seed=0, purpose="why")
         rollout = found.rollouts[0]
         (old,), (new,) = response_logprobs(before, [rollout]), response_logprobs(after, [rollout])
-        table = Table("token", "p before", "p after", "log ratio (nats)", title=f"{name}: {visible(found.answers[0].text)}")
+        table = Table(
+            "token", "p before", "p after", "log ratio (nats)", title=f"{name}: {visible(found.answers[0].text)}"
+        )
         for token, a, b in zip(rollout.response_ids, old.tolist(), new.tolist(), strict=True):
             shift = b - a
             style = "bold" if abs(shift) > 0.5 else ""

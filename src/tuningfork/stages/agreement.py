@@ -25,11 +25,11 @@ class StageSettings(Settings):
     """labelled texts that none of them was trained on"""
     prompts: Input
     """prompts for the samples"""
-    samples: int = Field(500, ge=1)
+    samples: int = Field(default=500, ge=1)
     """prompts to sample for, one answer each"""
     sampling: SamplingSettings = SamplingSettings(max_new_tokens=40)
     """how the samples are drawn"""
-    minimum: float = Field(0.6, ge=0, le=1)
+    minimum: float = Field(default=0.6, ge=0, le=1)
     """least share of samples on which reward and gold judge agree"""
 
 
@@ -66,7 +66,9 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         for first, second in (("reward", "gold"), ("reward", "lexicon"), ("gold", "lexicon")):
             found = agreement(opinions[first], opinions[second])
             stage.figures[f"{name}/{first}_{second}"] = found.share
-            stage.events.say(f"{name}: {first} and {second} agree on {found.share:.3f} of {found.n} (kappa {found.kappa:.2f})")
+            stage.events.say(
+                f"{name}: {first} and {second} agree on {found.share:.3f} of {found.n} (kappa {found.kappa:.2f})"
+            )
         for judge, values in opinions.items():
             stage.figures[f"{name}/{judge}_positive"] = float((values > 0.5).mean())
     share = stage.figures["samples/reward_gold"]

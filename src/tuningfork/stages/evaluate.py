@@ -52,7 +52,7 @@ class StageSettings(Settings):
     """test prompts: `{"id", "prompt", "root"}` rows; read here and nowhere else"""
     shown: Input | None = None
     """further prompts whose answers are shown in the report, without any statistics"""
-    shown_samples: int = Field(16, ge=1)
+    shown_samples: int = Field(default=16, ge=1)
     """answers to each of the shown prompts"""
     gold: GoldSettings | None = None
     """who judges the answers; without one only the reward and the texts are compared"""
@@ -60,21 +60,21 @@ class StageSettings(Settings):
     """what was optimised, reported as the proxy"""
     text: Input | None = None
     """unrelated text for perplexity; `{"text"}` rows"""
-    text_length: int = Field(64, ge=2)
+    text_length: int = Field(default=64, ge=2)
     """tokens per row of that text"""
-    perplexity_ratio: float = Field(1.1, gt=0)
+    perplexity_ratio: float = Field(default=1.1, gt=0)
     """largest ratio of perplexities after / before"""
     length_ratio: tuple[float, float] | None = None
     """least and largest ratio of mean answer lengths; empty only reports it"""
-    distinct_ratio: float | None = Field(None, gt=0)
+    distinct_ratio: float | None = Field(default=None, gt=0)
     """least ratio of distinct-2; empty only reports it"""
-    kl_limit: float | None = Field(None, gt=0)
+    kl_limit: float | None = Field(default=None, gt=0)
     """largest KL per response in nats, as a gate; empty only reports it"""
     limits: dict[str, Limit] = Field(default_factory=dict)
     """limits on what the gold judge measures, by name: they make a guard of it, or replace its own limit"""
     sampling: SamplingSettings = SamplingSettings(max_new_tokens=40)
     """how answers are drawn, before and after alike"""
-    samples: int = Field(1, ge=1)
+    samples: int = Field(default=1, ge=1)
     """answers per prompt"""
     ledger: LedgerSettings = LedgerSettings()
     """earlier stages whose figures are repeated in the forgetting ledger"""
@@ -151,11 +151,14 @@ def _gate_records(stage: StageContext) -> list[GateRecord]:
     records = []
     for resolved in stage.inputs.values():
         for gate in resolved.manifest.get("gates", ()):
-            record = GateRecord(stage=resolved.manifest["id"], **{k: gate[k] for k in ("name", "passed", "message", "figures")})
+            record = GateRecord(
+                stage=resolved.manifest["id"], **{k: gate[k] for k in ("name", "passed", "message", "figures")}
+            )
             if record not in records:
                 records.append(record)
     return records + [
-        GateRecord(stage=stage.id, name=g.name, passed=g.passed, message=g.message, figures=dict(g.figures)) for g in stage.gates
+        GateRecord(stage=stage.id, name=g.name, passed=g.passed, message=g.message, figures=dict(g.figures))
+        for g in stage.gates
     ]
 
 
@@ -177,7 +180,11 @@ def _ledger(stage: StageContext, measures: Sequence[Measure]) -> list[LedgerEntr
         if name.startswith("ledger."):
             figures = resolved.manifest.get("figures", {})
             stage_id = resolved.manifest.get("id", name.removeprefix("ledger."))
-            entries += [LedgerEntry(stage=stage_id, probe=p, value=figures[p], direction=d) for p, d in _PROBES.items() if p in figures]
+            entries += [
+                LedgerEntry(stage=stage_id, probe=p, value=figures[p], direction=d)
+                for p, d in _PROBES.items()
+                if p in figures
+            ]
     for m in measures:
         if m.name in _PROBES:
             entries.append(LedgerEntry(stage="after", probe=m.name, value=m.after, direction=_PROBES[m.name]))
@@ -226,4 +233,6 @@ def _show(stage: StageContext, settings: StageSettings, before: Backbone, after:
     with (stage.out / "shown.jsonl").open("w", encoding="utf-8") as file:
         for index, (old, new) in enumerate(zip(*sides, strict=True)):
             row = rows[index // settings.shown_samples]
-            file.write(json.dumps({"prompt": row["prompt"], "before": old.text, "after": new.text}, ensure_ascii=False) + "\n")
+            file.write(
+                json.dumps({"prompt": row["prompt"], "before": old.text, "after": new.text}, ensure_ascii=False) + "\n"
+            )

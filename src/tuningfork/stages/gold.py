@@ -16,7 +16,7 @@ class StageSettings(GoldSettings):
     """labelled rows to fit on; they must not be the reward's"""
     heldout: Input
     """labelled rows to measure on"""
-    minimum_accuracy: float = Field(0.85, ge=0, le=1)
+    minimum_accuracy: float = Field(default=0.85, ge=0, le=1)
     """least accuracy on the held-out rows"""
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class DrawSettings(Settings):
     """Some of the samples of each prompt, drawn alike."""
 
-    samples: int = Field(4, ge=1)
+    samples: int = Field(default=4, ge=1)
     """samples per prompt"""
     sampling: SamplingSettings
     """how they are drawn"""
@@ -37,7 +37,7 @@ class RaterSettings(Settings):
     """the world whose raters these are"""
     truth: Input = "world"
     """artifact that holds what a person of that world knows"""
-    flip_rate: float = Field(0.12, ge=0, lt=0.5)
+    flip_rate: float = Field(default=0.12, ge=0, lt=0.5)
     """how often the rater chooses the worse answer"""
 
 
@@ -50,22 +50,22 @@ class StageSettings(Settings):
     """prompts: `{"id", "prompt", "root"}` rows"""
     draws: tuple[DrawSettings, ...] = Field(min_length=1)
     """how the samples of a prompt are drawn; several kinds give more contrasts"""
-    prompts_per_pass: int | None = Field(None, ge=1)
+    prompts_per_pass: int | None = Field(default=None, ge=1)
     """use only the first this many prompts (shuffled by seed); empty uses all"""
-    pairs_per_prompt: int = Field(2, ge=1)
+    pairs_per_prompt: int = Field(default=2, ge=1)
     """pairs shown for each prompt: its least likely samples, each against another one"""
-    pairs: int = Field(4000, ge=1)
+    pairs: int = Field(default=4000, ge=1)
     """judgements to keep; ties are dropped and do not count"""
     rater: RaterSettings = RaterSettings()
     """who compares"""
-    passes: int = Field(1, ge=1)
+    passes: int = Field(default=1, ge=1)
     """how often all prompts are gone through, with new samples each time, until there are enough pairs"""
 
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Sample, compare, write judgements.jsonl and reference.jsonl (ordinary samples, for normalising a reward)."""
-    from tuningfork.data.judgements import write_judgements
     from tuningfork.data.jsonl import read_jsonl
+    from tuningfork.data.judgements import write_judgements
     from tuningfork.model.loading import load_backbone
     from tuningfork.randomness import numpy_generator
     from tuningfork.worlds.colours.rater import load_rater
@@ -88,7 +88,11 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     write_judgements(stage.out / "judgements.jsonl", kept)
     stage.figures.update(pairs=len(kept), shown=counts["shown"], tie_share=counts["ties"] / counts["shown"])
     stage.figures.update(_make_up(rater, kept))
-    stage.gate("pairs", len(kept) >= 0.8 * settings.pairs, f"{len(kept):,} of {settings.pairs:,} pairs wanted; give more passes or prompts")
+    stage.gate(
+        "pairs",
+        len(kept) >= 0.8 * settings.pairs,
+        f"{len(kept):,} of {settings.pairs:,} pairs wanted; give more passes or prompts",
+    )
 
 
 def _compare(
@@ -107,7 +111,9 @@ def _compare(
     samples: list[list[tuple[Rollout, Answer, int]]] = [[] for _ in rows]
     for kind, draw in enumerate(settings.draws):
         purpose = f"pass {number} draw {kind}"
-        drawn = answer_prompts(backbone, rows, draw.sampling, seed=stage.seed, purpose=purpose, num_samples=draw.samples)
+        drawn = answer_prompts(
+            backbone, rows, draw.sampling, seed=stage.seed, purpose=purpose, num_samples=draw.samples
+        )
         for index, (rollout, answer) in enumerate(zip(drawn.rollouts, drawn.answers, strict=True)):
             samples[index // draw.samples].append((rollout, answer, kind))
         stage.events.say(f"sampled {len(drawn.answers):,} answers at temperature {draw.sampling.temperature:g}")

@@ -27,13 +27,13 @@ class StageSettings(Settings):
     """text file that the model never trains on, for perplexity and bits per byte"""
     adapter: AdapterSettings = Full()
     """what to train of a model that exists; a new one trains whole"""
-    steps: int = Field(400, ge=0)
+    steps: int = Field(default=400, ge=0)
     """optimizer steps; 0 only loads the model and measures it"""
-    batch_rows: int = Field(64, ge=1)
+    batch_rows: int = Field(default=64, ge=1)
     """rows of text per step"""
-    length: int = Field(64, ge=2)
+    length: int = Field(default=64, ge=2)
     """tokens per row"""
-    micro_batch: int | None = Field(None, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
     """rows per forward pass; the gradient does not depend on it"""
     optimizer: OptimizerSettings = OptimizerSettings(learning_rate=2.5e-3, floor=0.03)
     """learning rate and its schedule"""
@@ -58,7 +58,12 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         rows = pack_text(backbone.encode, texts, settings.length, backbone.start_ids, backbone.eos_id)
         stage.events.say(f"{len(texts):,} texts, {len(rows) * settings.length:,} tokens")
         stream = TextStream(
-            backbone, rows, name="text", batch_rows=settings.batch_rows, seed=stage.seed, micro_batch=settings.micro_batch
+            backbone,
+            rows,
+            name="text",
+            batch_rows=settings.batch_rows,
+            seed=stage.seed,
+            micro_batch=settings.micro_batch,
         )
         Loop(stage, {"policy": backbone.model}, [stream], settings.optimizer, settings.steps, label="pretrain").run()
     if settings.heldout:

@@ -35,11 +35,11 @@ class LabelSettings(Settings):
 
     window: tuple[int, int] = (20, 200)
     """least and most tokens of the random window that each draw of a text shows"""
-    whole_minimum: float = Field(0.85, ge=0, le=1)
+    whole_minimum: float = Field(default=0.85, ge=0, le=1)
     """least accuracy on whole held-out texts"""
-    short_minimum: float = Field(0.72, ge=0, le=1)
+    short_minimum: float = Field(default=0.72, ge=0, le=1)
     """least accuracy on windows of `short_words` words"""
-    short_words: int = Field(36, ge=1)
+    short_words: int = Field(default=36, ge=1)
     """words in a short window"""
 
 
@@ -52,7 +52,7 @@ class StageSettings(Settings):
     """judgements, preference rows `{"prompt", "chosen", "rejected"}`, or labelled rows `{"text", "label"}`"""
     heldout: Input | None = None
     """labelled rows to measure on; judgements are split by root instead"""
-    holdout_share: float = Field(0.1, gt=0, lt=1)
+    holdout_share: float = Field(default=0.1, gt=0, lt=1)
     """share of the roots whose judgements are held out"""
     adapter: AdapterSettings = Full()
     """what to train besides the head"""
@@ -62,17 +62,17 @@ class StageSettings(Settings):
     """Bradley-Terry options"""
     labels: LabelSettings | None = None
     """how labelled texts are read; only with labelled rows"""
-    epochs: float = Field(1.0, gt=0)
+    epochs: float = Field(default=1.0, gt=0)
     """passes over the judgements"""
-    batch_rows: int = Field(64, ge=1)
+    batch_rows: int = Field(default=64, ge=1)
     """pairs or texts per step"""
-    micro_batch: int | None = Field(None, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
     """pairs or texts per forward pass; the gradient does not depend on it"""
     optimizer: OptimizerSettings = OptimizerSettings(learning_rate=3e-4, head_multiplier=3.0)
     """learning rate and its schedule"""
     replay: ReplaySettings | None = None
     """earlier text trained beside the judgements, which keeps what the trunk knows"""
-    minimum_accuracy: float = Field(0.6, ge=0, le=1)
+    minimum_accuracy: float = Field(default=0.6, ge=0, le=1)
     """least accuracy on held-out pairs"""
     contrasts: ContrastSettings | None = None
     """a second gate, on pairs of known order"""
@@ -119,7 +119,7 @@ class _PairTask:
     def __init__(self, stage: StageContext, settings: StageSettings, reward_model: RewardModel) -> None:
         from tuningfork.data.judgements import read_judgements
         from tuningfork.errors import DataError
-        from tuningfork.randomness import uniforms, derive_seed
+        from tuningfork.randomness import derive_seed, uniforms
         from tuningfork.streams.judgements import JudgedPair, PairStream
 
         self.stage, self.settings, self.reward_model = stage, settings, reward_model
@@ -137,7 +137,12 @@ class _PairTask:
             )
         self.num_rows = len(self.train)
         self.stream = PairStream(
-            reward_model, self.train, settings.loss, batch_pairs=settings.batch_rows, seed=stage.seed, micro_batch=settings.micro_batch
+            reward_model,
+            self.train,
+            settings.loss,
+            batch_pairs=settings.batch_rows,
+            seed=stage.seed,
+            micro_batch=settings.micro_batch,
         )
 
     def measure(self) -> None:
@@ -153,7 +158,8 @@ class _PairTask:
         self.stage.gate(
             "accuracy",
             accuracy >= minimum,
-            f"{accuracy:.3f} of {len(chosen)} held-out pairs in the right order (95 % interval {low:.3f} to {high:.3f}, at least {minimum})",
+            f"{accuracy:.3f} of {len(chosen)} held-out pairs in the right order (95 % interval {low:.3f} to {high:.3f}; "
+            f"at least {minimum})",
             accuracy=accuracy,
         )
 
@@ -161,7 +167,9 @@ class _PairTask:
         """Scores of the held-out texts, on which the scale is fixed."""
         import torch
 
-        return torch.tensor(score_texts(self.reward_model, [t for pair in self.heldout for t in (pair.chosen, pair.rejected)]))
+        return torch.tensor(
+            score_texts(self.reward_model, [t for pair in self.heldout for t in (pair.chosen, pair.rejected)])
+        )
 
 
 class _LabelTask:
@@ -203,7 +211,9 @@ class _LabelTask:
         ):
             accuracy = sum((s > 0) == (y > 0.5) for s, y in zip(scores, labels, strict=True)) / len(labels)
             self.stage.figures[name] = accuracy
-            self.stage.gate(name, accuracy >= minimum, f"{accuracy:.3f} of {len(labels)} held-out texts (at least {minimum})")
+            self.stage.gate(
+                name, accuracy >= minimum, f"{accuracy:.3f} of {len(labels)} held-out texts (at least {minimum})"
+            )
 
     def _score_whole(self, text: str) -> float:
         (ids,) = self.reward_model.backbone.encode([text])
@@ -299,4 +309,8 @@ def _check_contrasts(stage: StageContext, settings: ContrastSettings, reward_mod
     stage.figures["contrasts"] = {f"{group}/{name}": share for (group, name), share in sorted(shares.items())}
     for name, minimum in settings.minimum.items():
         share = shares.get((settings.group, name), 0.0)
-        stage.gate(f"contrast {name}", share >= minimum, f"{share:.3f} of {settings.group} pairs in the right order (at least {minimum})")
+        stage.gate(
+            f"contrast {name}",
+            share >= minimum,
+            f"{share:.3f} of {settings.group} pairs in the right order (at least {minimum})",
+        )

@@ -34,9 +34,9 @@ class ScaleSettings(Settings):
     """`reference`: subtract the mean and divide by the deviation of scores of the reference's own answers"""
     mean: float | None = None
     """mean to subtract, instead of measuring it"""
-    deviation: float | None = Field(None, gt=0)
+    deviation: float | None = Field(default=None, gt=0)
     """deviation to divide by, instead of measuring it"""
-    samples: int = Field(256, ge=8)
+    samples: int = Field(default=256, ge=8)
     """answers of the reference to measure on"""
 
 
@@ -45,9 +45,9 @@ class MonitorSettings(Settings):
 
     prompts: Input
     """prompts to answer"""
-    every: int = Field(10, ge=1)
+    every: int = Field(default=10, ge=1)
     """iterations between two looks"""
-    limit: int = Field(128, ge=1)
+    limit: int = Field(default=128, ge=1)
     """how many of the prompts are used"""
     gold: str | None = None
     """name of a gold judge that looks too; what it sees is drawn beside the reward and changes nothing"""
@@ -71,7 +71,7 @@ class StageSettings(Settings):
     """what to maximise"""
     prompts: Input
     """prompts: `{"id", "prompt", "root"}` rows"""
-    method: MethodSettings = Field({"name": "ppo"}, validate_default=True)  # pyright: ignore[reportInvalidTypeForm]
+    method: MethodSettings = Field(default={"name": "ppo"}, validate_default=True)  # pyright: ignore[reportInvalidTypeForm]
     """the method and its settings, e.g. `{name: ppo, clip_range: 0.2}`"""
     adapter: AdapterSettings = Lora()
     """what to train; with LoRA the reference costs no memory"""
@@ -83,17 +83,17 @@ class StageSettings(Settings):
     """scale of the raw scores"""
     shaping: ShapingSettings = ShapingSettings()
     """missing EOS and clipping of scores"""
-    iterations: int = Field(50, ge=1)
+    iterations: int = Field(default=50, ge=1)
     """rounds of sampling and updating"""
-    prompts_per_iteration: int = Field(48, ge=1)
+    prompts_per_iteration: int = Field(default=48, ge=1)
     """prompts per round"""
-    samples_per_prompt: int = Field(4, ge=1)
+    samples_per_prompt: int = Field(default=4, ge=1)
     """responses to each prompt"""
-    chunk: int | None = Field(None, ge=1)
+    chunk: int | None = Field(default=None, ge=1)
     """responses sampled and scored at a time, which bounds memory; the result does not depend on it; empty does all at once"""
-    minibatches: int = Field(1, ge=1)
+    minibatches: int = Field(default=1, ge=1)
     """optimizer steps per epoch of a round"""
-    micro_batch: int | None = Field(None, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
     """responses per forward pass; the gradient does not depend on it"""
     sampling: SamplingSettings = SamplingSettings(max_new_tokens=40)
     """how responses are drawn; filters would make the samples come from another distribution than the one trained"""
@@ -126,12 +126,16 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     rows = read_jsonl(stage.inputs["prompts"].reference, required=("id", "prompt"))
     backbone = load_backbone(stage.inputs["policy"].reference, stage.runtime, adapter=settings.adapter, seed=stage.seed)
     extra_bytes = backbone.keep_reference()
-    value_head = ValueHead(backbone.hidden_size, settings.value.head, stage.seed).to(backbone.device) if needs.values else None
+    value_head = (
+        ValueHead(backbone.hidden_size, settings.value.head, stage.seed).to(backbone.device) if needs.values else None
+    )
     reward = load_reward(settings.reward, stage.inputs, stage.runtime, backbone=backbone)
     heads = {"value": value_head} if value_head is not None else {}
     stage.events.say(parameter_tree(backbone.model, **heads))
     stage.events.say(
-        "reference: the policy with its adapter off" if not extra_bytes else f"reference: a copy, {extra_bytes / 2**20:.0f} MiB"
+        "reference: the policy with its adapter off"
+        if not extra_bytes
+        else f"reference: a copy, {extra_bytes / 2**20:.0f} MiB"
     )
     prompts = make_prompts(backbone, rows)
     sampler = _Sampler(stage, settings, backbone, reward)
@@ -156,7 +160,9 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         settings=settings.method,
         plan=plan,
         num_prompts=len(prompts),
-        collect=lambda indices, iteration: sampler.collect([prompts[i] for i in indices], [rows[i] for i in indices], iteration),
+        collect=lambda indices, iteration: sampler.collect(
+            [prompts[i] for i in indices], [rows[i] for i in indices], iteration
+        ),
         shaping_settings=settings.shaping,
         score_mean=mean,
         score_deviation=deviation,

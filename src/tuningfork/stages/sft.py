@@ -20,13 +20,13 @@ class StageSettings(Settings):
     """demonstrations: `{"prompt", "completion"}` rows, or `{"messages": [...]}` rows in ChatML"""
     adapter: AdapterSettings = Full()
     """what to train"""
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(default=None, ge=1)
     """optimizer steps; empty means `epochs` passes over the data"""
-    epochs: float | None = Field(None, gt=0)
+    epochs: float | None = Field(default=None, gt=0)
     """passes over the data, where `steps` is empty; 1 when both are"""
-    batch_rows: int = Field(64, ge=1)
+    batch_rows: int = Field(default=64, ge=1)
     """demonstrations per step"""
-    micro_batch: int | None = Field(None, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
     """rows per forward pass; the gradient does not depend on it"""
     optimizer: OptimizerSettings = OptimizerSettings(learning_rate=3e-4)
     """learning rate and its schedule"""
@@ -59,7 +59,12 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     steps = settings.steps or max(1, round((settings.epochs or 1.0) * len(rows) / settings.batch_rows))
     streams = [
         TextStream(
-            backbone, rows, name="answers", batch_rows=settings.batch_rows, seed=stage.seed, micro_batch=settings.micro_batch
+            backbone,
+            rows,
+            name="answers",
+            batch_rows=settings.batch_rows,
+            seed=stage.seed,
+            micro_batch=settings.micro_batch,
         )
     ]
     if settings.replay:

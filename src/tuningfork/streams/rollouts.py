@@ -74,7 +74,8 @@ def join_scored(parts: Sequence[ScoredRollouts]) -> ScoredRollouts:
     scores = [score for part in parts for score in part.scores]
     names = {name for part in parts for name in part.parts}
     means = {
-        name: sum(part.parts.get(name, 0.0) * len(part.rollouts) for part in parts) / len(rollouts) for name in sorted(names)
+        name: sum(part.parts.get(name, 0.0) * len(part.rollouts) for part in parts) / len(rollouts)
+        for name in sorted(names)
     }
     return ScoredRollouts(rollouts, scores, means)
 
@@ -110,7 +111,9 @@ class Actor:
     backbone: Backbone
     value_head: nn.Module | None
 
-    def forward(self, batch: ExperienceRows | RolloutBatch, needs: Needs, temperature: float, *, reference: bool = False) -> Forward:
+    def forward(
+        self, batch: ExperienceRows | RolloutBatch, needs: Needs, temperature: float, *, reference: bool = False
+    ) -> Forward:
         """Log-probs of the responses under the policy, or the reference, at the sampling temperature.
 
         The value and the log-prob of a token come from the hidden state BEFORE it: column t - 1 predicts column t.
@@ -122,13 +125,20 @@ class Actor:
         targets = batch.ids[batch.response_mask]
         with torch.autocast(logits.device.type, enabled=False):
             logprobs = token_logprobs(logits[None], targets[None], temperature)[0]
-            wants_entropy = not reference and (needs.entropy or not torch.is_grad_enabled())  # free when sampling is read
+            wants_entropy = not reference and (
+                needs.entropy or not torch.is_grad_enabled()
+            )  # free when sampling is read
             bonus = entropy(logits[None], temperature)[0] if wants_entropy else None
             values = None
             if needs.values and not reference:
                 assert self.value_head is not None
                 values = self.value_head(before.float()).float()
-        return Forward(*(None if x is None else at_targets(x, batch.response_mask) for x in (logprobs, values, bonus)))  # pyright: ignore[reportArgumentType]
+        columns = batch.response_mask
+        return Forward(
+            at_targets(logprobs, columns),
+            None if values is None else at_targets(values, columns),
+            None if bonus is None else at_targets(bonus, columns),
+        )
 
 
 class RolloutStream:
@@ -276,7 +286,9 @@ class RolloutStream:
         report |= {
             "score_mean": float(raw[is_scored].mean()),
             "score_std": float(raw[is_scored].std()),
-            "reward_mean": float((scores - self.controller.coefficient * masked_sum(per_token, mask, -1))[is_scored].mean()),
+            "reward_mean": float(
+                (scores - self.controller.coefficient * masked_sum(per_token, mask, -1))[is_scored].mean()
+            ),
             "kl": float(masked_sum(per_token, mask, -1)[is_scored].mean()),
             "kl_per_token": float(masked_mean(per_token, mask)),
             "kl_coefficient": self.controller.coefficient,
@@ -308,10 +320,19 @@ class RolloutStream:
             self.actor.forward(rows.slice(slice(a, a + size)), self.needs, self.plan.temperature, reference=reference)
             for a in range(0, len(rows), size)
         ]
-        join = lambda xs: None if xs[0] is None else torch.cat(xs)  # noqa: E731
-        return Forward(*(join([getattr(part, name) for part in parts]) for name in ("logprobs", "values", "entropy")))
+        return Forward(
+            torch.cat([part.logprobs for part in parts]),
+            _join([part.values for part in parts]),
+            _join([part.entropy for part in parts]),
+        )
 
     @staticmethod
     def _sampler_gap(rows: RolloutBatch, old_logprobs: Tensor) -> float:
         """Largest difference between the log-probs the sampler reported and those of the training forward."""
         return float((old_logprobs - rows.sampled_logprobs)[rows.response_mask].abs().max())
+
+
+def _join(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Micro-batches as one; None where nothing was computed."""
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -63,7 +64,13 @@ def replay_stream(backbone: Backbone, settings: ReplaySettings, source: str, see
     texts = [row["text"] for row in read_jsonl(source, required=("text",))]
     rows = pack_text(backbone.encode, texts, settings.length, backbone.start_ids, backbone.eos_id)
     return TextStream(
-        backbone, rows, name="replay", batch_rows=settings.rows, seed=seed, weight=settings.weight, micro_batch=settings.rows
+        backbone,
+        rows,
+        name="replay",
+        batch_rows=settings.rows,
+        seed=seed,
+        weight=settings.weight,
+        micro_batch=settings.rows,
     )
 
 

@@ -121,6 +121,8 @@ def _is_complete(path: Path) -> bool:
         return False
     try:
         expected = json.loads(marker.read_text())["sha256"]
-        return all(hashlib.sha256((path / name).read_bytes()).hexdigest() == digest for name, digest in expected.items())
+        return all(
+            hashlib.sha256((path / name).read_bytes()).hexdigest() == digest for name, digest in expected.items()
+        )
     except (OSError, ValueError, KeyError):
         return False

@@ -35,11 +35,13 @@ from tuningfork.train.settings import OptimizerSettings
 class Batch(Protocol):
     """Rows of tensors that can be cut into micro-batches."""
 
-    mask: Tensor
-    """(B, T), True on real tokens"""
+    @property
+    def mask(self) -> Tensor:
+        """(B, T), True on real tokens."""
+        ...
 
     def __len__(self) -> int: ...
-    def slice(self, rows: slice) -> Batch: ...
+    def slice(self, rows: slice) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,9 @@ class Loop:
             loss += float(output.loss.detach())
             parts.append((output.metrics, output.mask))
         if not math.isfinite(loss):
-            raise RunError(f"the loss of {stream.name!r} became {loss}; lower the learning rate, the run resumes from its last checkpoint")
+            raise RunError(
+                f"the loss of {stream.name!r} became {loss}; lower the learning rate, the run resumes from its last checkpoint"
+            )
         return {"loss": loss} | reduce_metrics(parts)
 
     def _resume(self) -> int:

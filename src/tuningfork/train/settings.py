@@ -12,25 +12,25 @@ from tuningfork.settings import Input, Settings
 class OptimizerSettings(Settings):
     """AdamW with a schedule."""
 
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     """peak learning rate"""
     betas: tuple[float, float] = (0.9, 0.95)
     """decay of the first and second moment"""
-    eps: float = Field(1e-8, gt=0)
+    eps: float = Field(default=1e-8, gt=0)
     """added to the root of the second moment"""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     """decoupled decay of matrices; biases, norms and embeddings are never decayed"""
-    clip_norm: float | None = Field(1.0, gt=0)
+    clip_norm: float | None = Field(default=1.0, gt=0)
     """largest norm of the whole gradient; empty switches clipping off"""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """shape of the decay after the warm-up"""
-    warmup: float = Field(0.03, ge=0)
+    warmup: float = Field(default=0.03, ge=0)
     """steps of linear warm-up; below 1 a share of all steps"""
-    floor: float = Field(0.1, ge=0, le=1)
+    floor: float = Field(default=0.1, ge=0, le=1)
     """where cosine and linear end, as a share of the peak"""
-    embedding_multiplier: float = Field(1.0, gt=0)
+    embedding_multiplier: float = Field(default=1.0, gt=0)
     """learning rate of the token embeddings, as a multiple"""
-    head_multiplier: float = Field(1.0, gt=0)
+    head_multiplier: float = Field(default=1.0, gt=0)
     """learning rate of new heads (reward, value), as a multiple"""
 
 
@@ -39,9 +39,9 @@ class ReplaySettings(Settings):
 
     data: Input
     """text file (`{"text": ...}` rows): a stage's file such as world/pretrain.jsonl, or a path"""
-    rows: int = Field(24, ge=1)
+    rows: int = Field(default=24, ge=1)
     """rows of text per optimizer step"""
-    length: int = Field(64, ge=2)
+    length: int = Field(default=64, ge=2)
     """tokens per row"""
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
     """weight of its loss (the main stream has weight 1)"""

@@ -20,7 +20,7 @@ Use = Literal["taught", "pretraining", "unseen"]
 class Kind(Settings):
     """A kind of adjective, e.g. colour, with its plain values."""
 
-    weight: float = Field(1, gt=0)
+    weight: float = Field(default=1, gt=0)
     values: dict[str, float] = Field(min_length=2)
 
 
@@ -36,7 +36,7 @@ class WeightedForm(Settings):
     """A sentence or answer form and its relative number of uses."""
 
     text: str
-    weight: float = Field(1, gt=0)
+    weight: float = Field(default=1, gt=0)
 
 
 class QuestionForm(Settings):
