@@ -34,13 +34,23 @@ def sampling_logprobs(logits: Tensor, settings: SamplingSettings) -> Tensor:
     if settings.floor > 0:
         logits = _drop_unlikely(logits, settings.floor)
     if settings.temperature != 1.0:
-        logits = logits / settings.temperature
+        logits = _tempered(logits, settings)
     if 0 < settings.top_k < logits.shape[-1]:
         smallest_kept = logits.topk(settings.top_k).values[:, -1:]
         logits = logits.masked_fill(logits < smallest_kept, _DROPPED)
     if settings.top_p < 1:
         logits = _keep_nucleus(logits, settings.top_p)
     return logits.log_softmax(-1)
+
+
+def _tempered(logits: Tensor, settings: SamplingSettings) -> Tensor:
+    """Logits over the temperature, but as they are in rows whose entropy is below `least_entropy`."""
+    tempered = logits / settings.temperature
+    if not settings.least_entropy:
+        return tempered
+    logprobs = logits.log_softmax(-1)
+    entropy = -(logprobs.exp() * logprobs.masked_fill(logprobs == _DROPPED, 0.0)).sum(-1, keepdim=True)
+    return torch.where(entropy < settings.least_entropy, logits, tempered)
 
 
 def _drop_unlikely(logits: Tensor, floor: float) -> Tensor:

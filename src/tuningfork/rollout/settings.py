@@ -28,11 +28,16 @@ class SamplingSettings(Settings):
     floor: float = Field(default=0.0, ge=0, lt=1)
     """tokens less likely than this at temperature 1 are dropped first, so that a high temperature varies what is said
     and does not break words into pieces that never occur; the likeliest token always stays"""
+    least_entropy: float = Field(default=0.0, ge=0)
+    """where the distribution has less entropy than this, in nats, the temperature is 1: a high temperature then varies
+    the choices a model has, and not the words it is sure of"""
     greedy: bool = False
     """always the likeliest token"""
 
     @model_validator(mode="after")
     def _greedy_takes_nothing_else(self) -> Self:
-        if self.greedy and (self.temperature, self.top_k, self.top_p, self.floor) != (1.0, 0, 1.0, 0.0):
+        if self.greedy and (self.temperature, self.top_k, self.top_p, self.floor, self.least_entropy) != (1.0, 0, 1.0, 0.0, 0.0):
             raise ValueError("greedy: true leaves nothing for temperature, top_k, top_p and floor to do; remove them")
+        if self.least_entropy and self.temperature == 1.0:
+            raise ValueError("least_entropy has no effect at temperature 1")
         return self

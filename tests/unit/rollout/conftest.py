@@ -1,4 +1,4 @@
-"""Makes `tiny_models.py` importable for the tests beside it, under pytest's importlib mode."""
+"""Makes `sampler_models.py` importable for the tests beside it, under pytest's importlib mode."""
 
 import sys
 from pathlib import Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from tiny_models import llama
+from sampler_models import llama
 
 from tuningfork.randomness import derive_seed
 from tuningfork.rollout.rollout import Prompt, Rollout, Segment, collate, sample

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from scipy.stats import chisquare
-from tiny_models import EOS, PAD, VOCABULARY, Causal, gpt2, llama
+from sampler_models import EOS, PAD, VOCABULARY, Causal, gpt2, llama
 from transformers import GenerationConfig
 
 from tuningfork.errors import ModelError

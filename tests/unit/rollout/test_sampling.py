@@ -113,3 +113,16 @@ def test_nan_logits_show_in_the_logprob(greedy: bool) -> None:
 def test_greedy_with_a_setting_it_would_ignore_is_an_error(options: dict) -> None:
     with pytest.raises(ValueError, match="greedy"):
         settings(greedy=True, **options)
+
+
+def test_temperature_leaves_certain_rows_alone() -> None:
+    logits = torch.tensor([[6.0, 0.0, 0.0], [1.0, 0.5, 0.0]])  # entropies .04 and 1.02 nats
+    settings = SamplingSettings(max_new_tokens=1, temperature=3.0, least_entropy=0.5)
+    found = sampling_logprobs(logits, settings)
+    assert torch.allclose(found[0], logits[0].log_softmax(-1))
+    assert torch.allclose(found[1], (logits[1] / 3.0).log_softmax(-1))
+
+
+def test_least_entropy_without_a_temperature_is_refused() -> None:
+    with pytest.raises(ValueError, match="no effect at temperature 1"):
+        SamplingSettings(max_new_tokens=1, least_entropy=0.5)

@@ -95,6 +95,12 @@ def test_splits_are_disjoint_by_root_and_held_out_objects_stay_out(small: Path):
     assert {row["root"] for row in rows(small, "contrasts") if row["group"] == "held_out"} <= roots["prompts_monitor"]
 
 
+def test_sentences_are_the_pretraining_text_without_its_questions(small: Path):
+    pretraining = texts(small, "pretrain")
+    assert sorted(texts(small, "sentences")) == sorted(text for text in pretraining if "\n" not in text)
+    assert len(pretraining) > len(texts(small, "sentences")) > len(texts(small, "replay"))
+
+
 def test_question_forms_stay_in_their_stages(small: Path):
     uses = {name: {row["form_use"] for row in rows(small, f"prompts_{name}")} for name in ("train", "monitor", "test")}
     assert uses == {

@@ -2,6 +2,7 @@
 
 pretrain.jsonl          text                          everything the model may know: sentences, questions, small talk
 replay.jsonl            text                          sentences and small talk without any held-out object
+sentences.jsonl         text                          pretraining text without questions, held-out objects too
 unrelated.jsonl         text                          fresh sentences and small talk, for perplexity
 sft.jsonl               prompt, completion, root, form
 prompts_{train,monitor,test}.jsonl                    id, prompt, root, form, form_use, group
@@ -113,7 +114,11 @@ def _pretraining_files(spec: Spec, facts: Facts, seed: int) -> dict[str, list[Ro
     everything = [text for text, _ in sentences] + questions + talk
     taught = [text for text, things in sentences if all(thing.group == "taught" for thing in things)]
     replay = taught + talk[: round(spec.talk_share / (1 - spec.talk_share) * len(taught))]
-    return {"pretrain.jsonl": _shuffled(everything, writer), "replay.jsonl": _shuffled(replay, writer)}
+    return {
+        "pretrain.jsonl": _shuffled(everything, writer),
+        "replay.jsonl": _shuffled(replay, writer),
+        "sentences.jsonl": _shuffled([text for text, _ in sentences] + talk, writer),
+    }
 
 
 def _unrelated(spec: Spec, facts: Facts, seed: int) -> list[Row]:

@@ -1,0 +1,180 @@
+"""The RL stage on a tiny model: it raises what is rewarded, stays where KL is dear, and notices its own faults."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tuningfork.errors import Interrupted, RunError
+from tuningfork.stages import rl
+from tuningfork.stages.rl import StageSettings
+
+PROMPTS = [
+    {"id": f"p{n}", "prompt": f"what colour is the {word}?\n", "root": word}
+    for n, word in enumerate(("cat", "mat", "cap", "map"))
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_backbone: Any) -> Path:
+    """A model, prompts, and a word list that rewards `red`."""
+    tiny_backbone.save(tmp_path / "model")
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in PROMPTS))
+    (tmp_path / "words.yaml").write_text("e: 1.0\n")
+    return tmp_path
+
+
+def settings(folder: Path, **changes: Any) -> StageSettings:
+    values: dict[str, Any] = {
+        "policy": str(folder / "model"),
+        "prompts": str(folder / "prompts.jsonl"),
+        "reward": {"name": "function", "function": f"{folder / 'reward.py'}:score"},
+        "method": {"name": "ppo", "epochs": 2},
+        "adapter": {"kind": "lora", "r": 4, "targets": ["all", "head"]},
+        "iterations": 15,
+        "prompts_per_iteration": 4,
+        "samples_per_prompt": 8,
+        "sampling": {"max_new_tokens": 6},
+        "kl": {"coefficient": 0.01},
+        "scale_reward": {"samples": 8},
+        "shaping": {"missing_eos_score": None},
+        "optimizer": {"learning_rate": 1e-2, "schedule": "constant", "warmup": 0, "eps": 1e-5},
+    }
+    return StageSettings.model_validate(values | changes)
+
+
+def run(make_stage: Callable[..., Any], folder: Path, chosen: StageSettings, name: str = "stage") -> Any:
+    reward = folder / "reward.py"
+    if not reward.exists():
+        reward.write_text(
+            "def score(prompt, response, metadata):\n"
+            "    return sum(c in 'acegikmo' for c in response.lower()) / (1 + len(response))\n"
+        )
+    inputs = {"policy": folder / "model", "prompts": folder / "prompts.jsonl", "reward.function": reward}
+    stage = make_stage(name, inputs)
+    rl.run(stage, chosen)
+    return stage
+
+
+def weights(stage: Any) -> bytes:
+    return (stage.out / "model" / "model.safetensors").read_bytes()
+
+
+def test_what_is_rewarded_becomes_more(make_stage: Any, folder: Path) -> None:
+    rows = run(make_stage, folder, settings(folder)).events.rows
+    scores = [row["score_mean"] for row in rows if "score_mean" in row]
+    assert len(scores) == 15
+    assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.1
+    assert rows[0]["kl"] == pytest.approx(0, abs=1e-4) and rows[-1 if "kl" in rows[-1] else -2]["kl"] > 0.01
+    assert abs(rows[0]["ratio_mean"] - 1) < 1e-5 and rows[0]["approx_kl"] < 1e-8
+
+
+def test_with_dear_kl_the_policy_stays(make_stage: Any, folder: Path) -> None:
+    slow = {"learning_rate": 2e-3, "schedule": "constant", "warmup": 0, "eps": 1e-5}
+    dear = settings(folder, kl={"coefficient": 5.0}, optimizer=slow, method={"name": "ppo", "whiten_advantages": False})
+    rows = run(make_stage, folder, dear).events.rows
+    free = run(make_stage, folder, settings(folder), "free").events.rows
+    kl = [max(row["kl"] for row in some if "kl" in row) for some in (rows, free)]
+    assert kl[0] < 0.1 * kl[1]
+
+
+def test_chunks_do_not_change_the_run(make_stage: Any, folder: Path) -> None:
+    whole = run(make_stage, folder, settings(folder, iterations=2), "whole")
+    chunks = run(make_stage, folder, settings(folder, iterations=2, chunk=4), "chunks")
+    first, second = ([row["score_mean"] for row in s.events.rows if "score_mean" in row] for s in (whole, chunks))
+    assert first == pytest.approx(second)
+
+
+def test_micro_batches_do_not_change_the_run(make_stage: Any, folder: Path) -> None:
+    whole = run(make_stage, folder, settings(folder, iterations=1), "whole").events.rows
+    split = run(make_stage, folder, settings(folder, iterations=1, micro_batch=3), "split").events.rows
+    for row, other in zip(whole, split, strict=True):
+        for name in ("loss", "gradient_norm", "approx_kl", "value_loss"):
+            assert row[name] == pytest.approx(other[name], rel=1e-3, abs=1e-6), name
+
+
+def test_a_cut_run_goes_on_to_the_same_bits(make_stage: Any, folder: Path) -> None:
+    chosen = settings(folder, iterations=4, kl={"coefficient": 0.1, "target": 0.5, "horizon": 64})
+    straight = run(make_stage, folder, chosen, "straight")
+    stage = make_stage(
+        "cut",
+        {"policy": folder / "model", "prompts": folder / "prompts.jsonl", "reward.function": folder / "reward.py"},
+    )
+    stage.events.on_log = lambda step: stage.stop.set("test") if step == 3 else None
+    with pytest.raises(Interrupted):
+        rl.run(stage, chosen)
+    resumed = run(make_stage, folder, chosen, "cut")
+    assert weights(resumed) == weights(straight)
+    beta = [row["kl_coefficient"] for row in straight.events.rows if "kl_coefficient" in row]
+    assert len(set(beta)) == 4, "the coefficient moves, so a lost controller would show"
+    assert [row["kl_coefficient"] for row in resumed.events.rows if "kl_coefficient" in row] == beta[2:]
+
+
+def test_epochs_end_early_once_the_policy_went_too_far(make_stage: Any, folder: Path) -> None:
+    method = {"name": "ppo", "epochs": 4, "target_kl": 1e-12}
+    rows = run(make_stage, folder, settings(folder, iterations=3, method=method)).events.rows
+    assert [row["step"] for row in rows] == [1, 2, 5, 6, 9, 10], "one step to move, one to notice"
+
+
+def test_a_dead_reward_is_refused_before_training(make_stage: Any, folder: Path) -> None:
+    (folder / "reward.py").write_text("def score(prompt, response, metadata):\n    return 1.0\n")
+    with pytest.raises(RunError, match="the reward is dead"):
+        run(make_stage, folder, settings(folder))
+
+
+def test_unscorable_responses_take_no_part(make_stage: Any, folder: Path) -> None:
+    (folder / "reward.py").write_text(
+        "def score(prompt, response, metadata):\n    return None if metadata['root'] == 'cat' else float(response.count('e'))\n"
+    )
+    reward = {"name": "function", "function": f"{folder / 'reward.py'}:score", "max_unscorable": 0.5}
+    rows = run(make_stage, folder, settings(folder, iterations=2, reward=reward)).events.rows
+    assert all(row["unscorable"] == pytest.approx(0.25) for row in rows if "unscorable" in row)
+
+
+def test_a_policy_that_is_not_its_own_reference_is_noticed(
+    make_stage: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shifted log-prob in the second forward stands for dropout, a wrong temperature, a shifted mask."""
+    from tuningfork.streams.rollouts import Actor
+
+    original = Actor.forward
+
+    def drifting(self: Any, *arguments: Any, **options: Any) -> Any:
+        found = original(self, *arguments, **options)
+        if torch.is_grad_enabled():
+            object.__setattr__(found, "logprobs", found.logprobs + 0.01)
+        return found
+
+    monkeypatch.setattr(Actor, "forward", drifting)
+    with pytest.raises(RunError, match="before any update the policy's log-probs differ"):
+        run(make_stage, folder, settings(folder))
+
+
+def test_the_critic_does_not_see_the_action(tiny_backbone: Any) -> None:
+    """Values and log-probs of a token come from the column before it: the last token changes neither its own value."""
+    from tuningfork.batch import Needs
+    from tuningfork.model.heads import ValueHead
+    from tuningfork.rollout.rollout import Rollout, Segment, collate
+    from tuningfork.streams.rollouts import Actor
+
+    head = ValueHead(tiny_backbone.hidden_size, "linear")
+    torch.nn.init.normal_(head.out.weight)
+
+    def values(last: int) -> torch.Tensor:
+        segments = (Segment("user", [1, 30, 31]), Segment("assistant", [40, last], True, 1.0, [0.0, 0.0]))
+        rollout = Rollout(segments, "p", 0, "p", 0, 0, "stop")
+        with torch.no_grad():
+            found = Actor(tiny_backbone, head).forward(
+                collate([rollout], tiny_backbone.pad_id), Needs(values=True), 1.0
+            )
+        assert found.values is not None
+        return found.values[0]
+
+    one, other = values(50), values(60)
+    assert one[:3].eq(0).all() and one[3:].ne(0).all()
+    assert torch.equal(one, other)
