@@ -63,12 +63,15 @@ class ValueHead(nn.Module):
         return head
 
 
-def reward_head(hidden_size: int, seed: int) -> nn.Linear:
-    """A new scalar head, normal with std 1 / sqrt(d + 1) (lm-human-preferences).
+def reward_head(hidden_size: int, seed: int, init: Literal["normal", "zero"] = "normal") -> nn.Linear:
+    """A new scalar head: normal with std 1 / sqrt(d + 1) (lm-human-preferences), or zero, so that every text starts equal.
 
     It has no bias: a comparison loss cannot see one, and the reward model's normalisation carries the offset.
     """
     head = nn.Linear(hidden_size, 1, bias=False)
     with torch.no_grad():
-        head.weight.normal_(0.0, (hidden_size + 1) ** -0.5, generator=generator(seed, "reward head"))
+        if init == "zero":
+            head.weight.zero_()
+        else:
+            head.weight.normal_(0.0, (hidden_size + 1) ** -0.5, generator=generator(seed, "reward head"))
     return head

@@ -55,10 +55,16 @@ class RewardModel:
 
     @classmethod
     def create(
-        cls, backbone: Backbone, pooling: Pooling = "last", *, seed: int, template: Mapping[str, Any] | None = None
+        cls,
+        backbone: Backbone,
+        pooling: Pooling = "last",
+        *,
+        seed: int,
+        template: Mapping[str, Any] | None = None,
+        init: Literal["normal", "zero"] = "normal",
     ) -> RewardModel:
         """A new head on `backbone`; which of the backbone's parameters train is not changed."""
-        head = reward_head(backbone.hidden_size, seed).to(backbone.device)
+        head = reward_head(backbone.hidden_size, seed, init).to(backbone.device)
         return cls(backbone, head, pooling, template=template)
 
     def modules(self) -> dict[str, nn.Module]:

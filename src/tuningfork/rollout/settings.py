@@ -36,7 +36,13 @@ class SamplingSettings(Settings):
 
     @model_validator(mode="after")
     def _greedy_takes_nothing_else(self) -> Self:
-        if self.greedy and (self.temperature, self.top_k, self.top_p, self.floor, self.least_entropy) != (1.0, 0, 1.0, 0.0, 0.0):
+        if self.greedy and (self.temperature, self.top_k, self.top_p, self.floor, self.least_entropy) != (
+            1.0,
+            0,
+            1.0,
+            0.0,
+            0.0,
+        ):
             raise ValueError("greedy: true leaves nothing for temperature, top_k, top_p and floor to do; remove them")
         if self.least_entropy and self.temperature == 1.0:
             raise ValueError("least_entropy has no effect at temperature 1")

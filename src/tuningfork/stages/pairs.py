@@ -53,7 +53,7 @@ class StageSettings(Settings):
     prompts_per_pass: int | None = Field(default=None, ge=1)
     """use only the first this many prompts (shuffled by seed); empty uses all"""
     pairs_per_prompt: int = Field(default=2, ge=1)
-    """pairs shown for each prompt: its least likely samples, each against another one"""
+    """pairs shown for each prompt: its least likely samples, each against another one; equal samples count once"""
     pairs: int = Field(default=4000, ge=1)
     """judgements to keep; ties are dropped and do not count"""
     rater: RaterSettings = RaterSettings()
@@ -117,18 +117,17 @@ def _compare(
         for index, (rollout, answer) in enumerate(zip(drawn.rollouts, drawn.answers, strict=True)):
             samples[index // draw.samples].append((rollout, answer, kind))
         stage.events.say(f"sampled {len(drawn.answers):,} answers at temperature {draw.sampling.temperature:g}")
-    flat = [rollout for group in samples for rollout, _, _ in group]
-    totals = iter([float(values.sum()) for values in response_logprobs(backbone, flat)])
-    likelihood = [[next(totals) for _ in group] for group in samples]
+    distinct = [list({tuple(sample[0].response_ids): sample for sample in group}.values()) for group in samples]
+    totals = iter(response_logprobs(backbone, [rollout for group in distinct for rollout, _, _ in group]))
+    likelihood = [[float(next(totals).sum()) for _ in group] for group in distinct]
     draws = numpy_generator(stage.seed, "partner", number)
     judgements = []
-    for row, group, scores in zip(rows, samples, likelihood, strict=True):
+    for row, group, scores in zip(rows, distinct, likelihood, strict=True):
         for place in sorted(range(len(group)), key=scores.__getitem__)[: settings.pairs_per_prompt]:
             others = [i for i, (_, answer, _) in enumerate(group) if answer.text != group[place][1].text]
             if not others:
                 continue
-            partner = others[int(draws.integers(len(others)))]
-            pair = [group[place], group[partner]]
+            pair = [group[place], group[others[int(draws.integers(len(others)))]]]
             if draws.random() < 0.5:
                 pair.reverse()
             judgements.append(_judge(stage, settings, rater, row, pair, f"{row['id']}/{number}/{place}"))

@@ -58,6 +58,9 @@ class StageSettings(Settings):
     """what to train besides the head"""
     pooling: Literal["last", "mean_response", "mean_all"] = "last"
     """where the score is read: the last token, the mean over response tokens, or over all tokens"""
+    head_init: Literal["normal", "zero"] = "normal"
+    """weights the new head starts with: `normal` with std 1 / sqrt(d + 1), or `zero`, with which a trunk that learns fast is
+    not driven in a random direction first"""
     loss: pairwise.Settings = pairwise.Settings()
     """Bradley-Terry options"""
     labels: LabelSettings | None = None
@@ -98,7 +101,9 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     backbone = load_backbone(stage.inputs["model"].reference, stage.runtime, adapter=settings.adapter, seed=stage.seed)
     # Labelled texts come as windows from anywhere in a text, so neither BOS nor EOS stands around them.
     template = {"special_tokens": not is_labelled}
-    reward_model = RewardModel.create(backbone, settings.pooling, seed=stage.seed, template=template)
+    reward_model = RewardModel.create(
+        backbone, settings.pooling, seed=stage.seed, template=template, init=settings.head_init
+    )
     stage.events.say(parameter_tree(backbone.model, head=reward_model.head))
     task = _LabelTask(stage, settings, reward_model) if is_labelled else _PairTask(stage, settings, reward_model)
     streams: list[Any] = [task.stream]
