@@ -50,7 +50,7 @@ def why(run: Path, prompt: str) -> None:
         for token, a, b in zip(rollout.response_ids, old.tolist(), new.tolist(), strict=True):
             shift = b - a
             style = "bold" if abs(shift) > 0.5 else ""
-            text = visible(model.decode([[token]])[0])
+            text = visible(str(model.tokenizer.decode([token])))  # special tokens too
             table.add_row(Text(repr(text), style), f"{math.exp(a):.3f}", f"{math.exp(b):.3f}", f"{shift:+.3f}")
         table.add_row("sum", "", "", f"{float((new - old).sum()):+.3f}")
         console.print(table)
