@@ -297,6 +297,8 @@ class RolloutStream:
             "unscorable": float((~is_scored).float().mean()),
             "iteration": iteration + 1,
         }
+        if old.entropy is not None:
+            report["entropy"] = float(masked_mean(old.entropy, mask))
         report |= {f"score/{name}": value for name, value in scored.parts.items()}
         report["sampler_gap"] = self._sampler_gap(rows, old.logprobs)
         return (
