@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from scipy.stats import chisquare
 from sampler_models import EOS, PAD, VOCABULARY, Causal, gpt2, llama
+from scipy.stats import chisquare
 from transformers import GenerationConfig
 
 from tuningfork.errors import ModelError
