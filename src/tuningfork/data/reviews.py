@@ -34,7 +34,8 @@ PUBLISHED_PROMPTS = (
     "Hmm... here's what I thought:",
     "This movie was",
 )
-"""The four prompts shown by the published trlX sentiment run; samples of them are shown, never tested."""
+"""Prompts whose samples are shown, never tested. The first is the evaluation prompt of the published trlX sentiment scripts; the
+other three are our own stand-ins."""
 
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s)")
 _ASCII_PUNCTUATION = bytes(code for code in range(128) if not chr(code).isalnum())
