@@ -149,7 +149,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         settings.sampling.temperature,
     )
     total = plan.iterations * plan.episodes_per_iteration
-    controller = kl_controller(settings.kl, max(plan.episodes_per_iteration, total // 5), plan.episodes_per_iteration)
+    controller = kl_controller(settings.kl, total, plan.episodes_per_iteration)
     low, high = controller.max_drift(total, plan.episodes_per_iteration)
     stage.events.say(
         f"{total:,} episodes; KL coefficient {controller.coefficient:g}, may move by a factor of {low:.2f} to {high:.2f}"
