@@ -23,6 +23,7 @@ from tuningfork.errors import ModelError
 from tuningfork.model.adapters import OWN, add_lora, attach_lora, lora_layers, unfreeze
 from tuningfork.model.hub import transformers_library
 from tuningfork.model.layers import disable_dropout
+from tuningfork.model.packing import document_mask, document_positions
 from tuningfork.model.settings import Full, Lora, Unfreeze
 from tuningfork.model.tokenizer import check_tokenizer, encode_contents, start_ids, stop_ids
 
@@ -58,7 +59,7 @@ class Backbone:
         self._role = "policy"
         self.start_ids = start_ids(tokenizer)
         self.stop_ids = self._settle_special_ids()
-        self._takes_positions = "position_ids" in inspect.signature(self.trunk.forward).parameters
+        self.takes_positions = "position_ids" in inspect.signature(self.trunk.forward).parameters
         model.eval()
 
     # What it is
@@ -117,17 +118,42 @@ class Backbone:
 
     # Forward
 
-    def hidden(self, ids: Tensor, mask: Tensor, positions: Tensor | None = None, role: str | None = None) -> Tensor:
+    def hidden(
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        positions: Tensor | None = None,
+        role: str | None = None,
+        documents: Tensor | None = None,
+    ) -> Tensor:
         """Hidden states (B, T, D) behind the final norm, in `role`, or in the role that `with role(...)` has set.
 
         Roles other than `policy` carry no gradient. What stands at padded places of `ids` does not matter. Where the
         output matrix trains as well, logits of the reference need `with role(...)` around this and `lm_head`.
+        `documents` (B, T) numbers the documents of packed rows: positions restart and attention ends at each
+        (`model.packing`, which also checks that the architecture does so).
         """
         role = role or self._role
         is_split = role != self._role and role in ("policy", "reference") and self._reference_has_head
         assert not is_split, f"the {role} has another output matrix: put `with backbone.role(...)` around both steps"
         with self.role(role):
-            return self._forward(ids, mask, positions).last_hidden_state
+            if documents is None:
+                return self._forward(ids, mask, positions).last_hidden_state
+            attends = self._document_attention(documents)
+            return self.trunk(
+                input_ids=ids * mask,
+                attention_mask=attends,
+                position_ids=document_positions(documents),
+                use_cache=False,
+            ).last_hidden_state
+
+    def _document_attention(self, documents: Tensor) -> Tensor:
+        """The mask (B, 1, T, T) in the form that the attention of this model takes."""
+        attends = document_mask(documents)
+        if self.model.config._attn_implementation == "sdpa":
+            return attends
+        dtype = self.model.dtype
+        return torch.zeros_like(attends, dtype=dtype).masked_fill(~attends, torch.finfo(dtype).min)
 
     def forward_cached(
         self, ids: Tensor, mask: Tensor, positions: Tensor | None = None, cache: Cache | None = None
@@ -158,7 +184,7 @@ class Backbone:
 
     def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor | None, **options: Any) -> Any:
         arguments: dict[str, Any] = {"use_cache": False, **options}
-        if self._takes_positions:
+        if self.takes_positions:
             arguments["position_ids"] = position_ids(mask) if positions is None else positions
         new = mask[:, -ids.shape[1] :]
         return self.trunk(input_ids=ids * new, attention_mask=mask.long(), **arguments)
