@@ -214,8 +214,8 @@ def test_blanks_before_pieces_are_not_invented() -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     backend = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
-    backend.decoder = decoders.Metaspace(prepend_scheme="always")
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    backend.decoder = decoders.Metaspace(prepend_scheme="first")
     controls = ["<unk>", "<s>", "</s>", "<pad>"]
     backend.train_from_iterator(
         ["a b c d e f g h i\n"] * 8,
@@ -224,7 +224,8 @@ def test_blanks_before_pieces_are_not_invented() -> None:
     tokenizer = transformers_library().PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
     )
-    tokenizer.chat_template = "{% for m in messages %}{{ '\\n' + m['content'] + eos_token }}{% endfor %}"
+    turns = "{% for m in messages %}{{ '\\n' + m['content'] + eos_token }}{% endfor %}"
+    tokenizer.chat_template = turns + "{% if add_generation_prompt %}{{ '\\n' }}{% endif %}"
     row = Renderer(tokenizer).conversation(talk("a b", "c"), "row")
     tokens = tokenizer.convert_ids_to_tokens(row.ids)
     assert "".join(tokens).replace("▁", " ").lstrip(" ") == "\na b</s>\nc</s>"
