@@ -46,6 +46,8 @@ class TokenBatch(Batch):
     ids (B, T) int64; mask (B, T) True on real tokens; loss_weights (B, T): the weight of predicting ids[:, t] from the
     tokens before it. It stands at the TARGET's column, so column 0 is never used, and prompt and padding have 0.
 
+    documents (B, T) int64 numbers the documents of packed rows, padding included; None where each row is one document.
+
     Example: prompt "a b", response "c <eos>", one pad:
         ids = [[a, b, c, eos, pad]], mask = [[1, 1, 1, 1, 0]], loss_weights = [[0, 0, 1, 1, 0]]
     """
@@ -53,6 +55,7 @@ class TokenBatch(Batch):
     ids: Tensor
     mask: Tensor
     loss_weights: Tensor
+    documents: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,52 +1,91 @@
-"""Demonstrations for supervised fine-tuning: prompt and completion, or a conversation in ChatML."""
+"""Demonstrations for supervised fine-tuning: prompt and completion, or a conversation in the tokenizer's template."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
+from tuningfork.data.rendering import LossOn, Renderer
 from tuningfork.data.rows import TokenRow, prompt_completion_rows
 from tuningfork.errors import DataError
 
 if TYPE_CHECKING:
     from tuningfork.model.backbone import Backbone
 
-ROLES = ("system", "user", "assistant")
+TooLong = Literal["refuse", "skip"]
+_COMPARED = 200
 
 
-def demonstration_rows(backbone: Backbone, rows: Sequence[Mapping[str, Any]], source: str) -> list[TokenRow]:
-    """Token rows of demonstrations; `{"prompt", "completion"}` or `{"messages": [{"role", "content"}, ...]}`.
+@dataclass(frozen=True)
+class Demonstrations:
+    """Token rows, and what was done to make them.
 
-    The targets are the completion and its EOS, or every assistant turn and its end-of-turn marker.
+    Example: Demonstrations(rows, is_chat=True, num_skipped=3, notes=("3 of 90 rows are longer ...",))
     """
-    if all("messages" in row for row in rows):
-        return [chat_row(backbone, row["messages"], f"{source}, row {number}") for number, row in enumerate(rows, 1)]
+
+    rows: list[TokenRow]
+    is_chat: bool
+    num_skipped: int
+    notes: tuple[str, ...]
+
+
+def read_demonstrations(
+    backbone: Backbone,
+    rows: Sequence[Mapping[str, Any]],
+    source: str,
+    *,
+    loss_on: LossOn = "all",
+    too_long: TooLong = "refuse",
+) -> Demonstrations:
+    """Token rows of `{"prompt", "completion"}` or `{"messages": [{"role", "content"}, ...]}` rows, in order.
+
+    The targets are the completion and its EOS, or the answers (all, or the last) and what ends each. DataError for what
+    cannot be used, and for a row longer than the context unless such rows are skipped; nothing is ever cut.
+    """
+    is_chat = all("messages" in row for row in rows)
+    notes: list[str] = []
+    if is_chat:
+        found, notes = _chat_rows(backbone, rows, source, loss_on)
+    else:
+        found = _completion_rows(backbone, rows, source)
+    kept = [row for row in found if len(row.ids) <= backbone.max_length]
+    num_skipped = len(found) - len(kept)
+    if num_skipped and too_long == "refuse":
+        number, row = next((n, r) for n, r in enumerate(found, 1) if len(r.ids) > backbone.max_length)
+        raise DataError(
+            f"{source}, row {number}: {len(row.ids)} tokens, the model's context holds {backbone.max_length}; "
+            f"shorten it, or skip such rows ({num_skipped:,} of {len(found):,}) with `too_long: skip`"
+        )
+    if not kept:
+        raise DataError(f"{source}: every row is longer than the model's context of {backbone.max_length} tokens")
+    if num_skipped:
+        notes.append(f"{num_skipped:,} of {len(found):,} rows are longer than {backbone.max_length} tokens and skipped")
+    return Demonstrations(kept, is_chat, num_skipped, tuple(notes))
+
+
+def _completion_rows(backbone: Backbone, rows: Sequence[Mapping[str, Any]], source: str) -> list[TokenRow]:
     for number, row in enumerate(rows, 1):
         if not isinstance(row.get("prompt"), str) or not isinstance(row.get("completion"), str):
             raise DataError(
                 f"{source}, row {number}: needs text under prompt and completion (or messages in every row)"
             )
     pairs = [(row["prompt"], row["completion"]) for row in rows]
-    return prompt_completion_rows(backbone.encode, pairs, backbone.start_ids, backbone.eos_id, backbone.max_length)
+    return prompt_completion_rows(backbone.encode, pairs, backbone.start_ids, backbone.eos_id, source)
 
 
-def chat_row(backbone: Backbone, messages: Sequence[Mapping[str, str]], where: str) -> TokenRow:
-    """One conversation as ChatML ids. Markers are single control ids; a marker written in a content stays plain text."""
-    start, end = (backbone.tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", "<|im_end|>"))
-    if not isinstance(start, int) or not isinstance(end, int) or backbone.tokenizer.unk_token_id in (start, end):
-        raise DataError(f"{where}: this tokenizer has no ChatML markers; give rows as prompt and completion")
-    newline = backbone.encode(["\n"])[0]
-    ids, is_target = list(backbone.start_ids), [False] * len(backbone.start_ids)
-    for message in messages:
-        role, content = message.get("role"), message.get("content")
-        if role not in ROLES or not isinstance(content, str):
-            raise DataError(f"{where}: a message needs a role ({', '.join(ROLES)}) and text under content")
-        header = [start, *backbone.encode([f"{role}\n"])[0]]
-        body = [*backbone.encode([content])[0], end]
-        ids += [*header, *body, *newline]
-        is_target += [False] * len(header) + [role == "assistant"] * len(body) + [False] * len(newline)
-    if not any(is_target):
-        raise DataError(f"{where}: no assistant turn, so nothing to learn from")
-    if len(ids) > backbone.max_length:
-        raise DataError(f"{where}: {len(ids)} tokens, the model's context holds {backbone.max_length}; shorten it")
-    return TokenRow(ids, is_target)
+def _chat_rows(
+    backbone: Backbone, rows: Sequence[Mapping[str, Any]], source: str, loss_on: LossOn
+) -> tuple[list[TokenRow], list[str]]:
+    renderer = Renderer(backbone.tokenizer)
+    places = [f"{source}, row {number}" for number in range(1, len(rows) + 1)]
+    found = [renderer.conversation(r["messages"], place, loss_on=loss_on) for r, place in zip(rows, places, strict=True)]
+    notes = renderer.notes
+    compared = rows[:_COMPARED]
+    differing = [number for number, row in enumerate(compared, 1) if renderer.differs(row["messages"])]
+    if differing:
+        notes.append(
+            f"{len(differing)} of the first {len(compared)} rows have other ids than apply_chat_template gives "
+            f"(first: row {differing[0]}): a control token in a text, a merge across a boundary, or BOS"
+        )
+    return found, notes

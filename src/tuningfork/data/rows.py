@@ -11,6 +11,9 @@ import numpy as np
 from tuningfork.errors import DataError
 from tuningfork.randomness import numpy_generator
 
+GROUP = 32
+"""Batches that are sorted by length together: more leave less padding and less chance in what meets in a batch."""
+
 Encode = Callable[[Sequence[str]], list[list[int]]]
 """Token ids of texts, without special tokens."""
 
@@ -19,12 +22,15 @@ Encode = Callable[[Sequence[str]], list[list[int]]]
 class TokenRow:
     """One training row: token ids and, for each, whether it is a target of the loss.
 
+    `starts` are the columns where its documents start; only a packed row has more than one.
+
     Example:
         TokenRow(ids=[5, 9, 2], is_target=[False, True, True])  # prompt 5, completion 9, EOS 2
     """
 
     ids: list[int]
     is_target: list[bool]
+    starts: tuple[int, ...] = (0,)
 
 
 def pack_text(encode: Encode, texts: Sequence[str], length: int, start: Sequence[int], eos: int) -> list[TokenRow]:
@@ -45,23 +51,19 @@ def pack_text(encode: Encode, texts: Sequence[str], length: int, start: Sequence
 
 
 def prompt_completion_rows(
-    encode: Encode, pairs: Sequence[tuple[str, str]], start: Sequence[int], eos: int, max_length: int
+    encode: Encode, pairs: Sequence[tuple[str, str]], start: Sequence[int], eos: int, source: str
 ) -> list[TokenRow]:
     """Prompt and completion tokenised apart and joined, so that no merge crosses the boundary; EOS is a target.
 
-    Raises DataError for a row without a completion or longer than `max_length`.
+    Raises DataError for a row without a completion.
     """
     prompts = encode([prompt for prompt, _ in pairs])
     completions = encode([completion for _, completion in pairs])
     rows = []
-    for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+    for number, (prompt, completion) in enumerate(zip(prompts, completions, strict=True), 1):
         if not completion:
-            raise DataError(f"row {index + 1} has an empty completion; remove it or give it an answer")
+            raise DataError(f"{source}, row {number}: an empty completion; remove it or give it an answer")
         ids = [*start, *prompt, *completion, eos]
-        if len(ids) > max_length:
-            raise DataError(
-                f"row {index + 1} has {len(ids)} tokens, the model's context holds {max_length}; shorten it or use a larger context"
-            )
         num_prompt = len(start) + len(prompt)
         rows.append(TokenRow(ids, [False] * num_prompt + [True] * (len(ids) - num_prompt)))
     return rows
@@ -97,3 +99,34 @@ class RowOrder:
             cached = (epoch, numpy_generator(self.seed, self.purpose, "epoch", epoch).permutation(self.num_rows))
             object.__setattr__(self, "_cached", cached)
         return cached[1]
+
+
+@dataclass(frozen=True)
+class LengthGroupedOrder(RowOrder):
+    """Rows of similar length in one batch, so that little is padding; still a function of (seed, purpose, epoch, step).
+
+    An epoch is a random permutation, sorted by length within runs of `GROUP` batches, its batches in random order. The
+    rows of a batch that spans two epochs stay where the permutation put them.
+    """
+
+    lengths: Sequence[int] = ()
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        order = super()._permutation(epoch)
+        cached = self.__dict__.get("_grouped")
+        if cached is None or cached[0] != epoch:
+            cached = (epoch, self._group(order, epoch))
+            object.__setattr__(self, "_grouped", cached)
+        return cached[1]
+
+    def _group(self, order: np.ndarray, epoch: int) -> np.ndarray:
+        size = self.batch_rows
+        num_before = min(-(epoch * self.num_rows) % size, self.num_rows)  # they fill the last batch of the epoch before
+        num_whole = (self.num_rows - num_before) // size
+        rest, body = order[num_whole * size :], order[: num_whole * size]
+        lengths = np.asarray(self.lengths)
+        runs = [body[start : start + GROUP * size] for start in range(0, len(body), GROUP * size)]
+        ordered = [run[np.argsort(lengths[run], kind="stable")] for run in runs]
+        batches = np.concatenate([order[:0], *ordered]).reshape(num_whole, size)
+        shuffled = batches[numpy_generator(self.seed, self.purpose, "batches", epoch).permutation(num_whole)]
+        return np.concatenate([rest[:num_before], shuffled.reshape(-1), rest[num_before:]])

@@ -25,13 +25,12 @@ class Answers:
 
 
 def make_prompts(backbone: Backbone, rows: Sequence[Mapping[str, Any]]) -> list[Prompt]:
-    """Prompts as ids; DataError for one that leaves no room in the context."""
+    """Prompts as ids, texts or conversations; DataError for one that leaves no room in the context."""
+    from tuningfork.data.rendering import prompt_ids
     from tuningfork.rollout.rollout import Prompt
 
-    ids = backbone.encode([row["prompt"] for row in rows])
     prompts = []
-    for row, row_ids in zip(rows, ids, strict=True):
-        full = [*backbone.start_ids, *row_ids]
+    for row, full in zip(rows, prompt_ids(backbone, rows), strict=True):
         if len(full) >= backbone.max_length:
             raise DataError(
                 f"prompt {row['id']!r} has {len(full)} tokens, the model's context holds {backbone.max_length}; shorten it"

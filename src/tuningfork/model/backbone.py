@@ -20,11 +20,21 @@ import torch
 from torch import Tensor, nn
 
 from tuningfork.errors import ModelError
-from tuningfork.model.adapters import OWN, add_lora, attach_lora, lora_layers, unfreeze
+from tuningfork.model.adapters import OWN, add_lora, attach_lora, lora_layers, token_layers, unfreeze
 from tuningfork.model.hub import transformers_library
-from tuningfork.model.layers import disable_dropout
-from tuningfork.model.settings import Full, Lora, Unfreeze
-from tuningfork.model.tokenizer import check_tokenizer, encode_contents, start_ids, stop_ids
+from tuningfork.model.layers import disable_dropout, grow_embeddings
+from tuningfork.model.packing import document_mask, document_positions
+from tuningfork.model.settings import ChatSettings, Full, Lora, Unfreeze
+from tuningfork.model.templates import control_tokens, template_text, with_date, writes_the_date
+from tuningfork.model.tokenizer import (
+    TURN_END,
+    TURN_START,
+    check_tokenizer,
+    encode_contents,
+    set_chatml,
+    start_ids,
+    stop_ids,
+)
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -53,12 +63,14 @@ class Backbone:
         disable_dropout(model)
         self.peft: PeftModel | None = None
         self._lora: list[Any] = []  # modules that carry adapters
+        self._token_layers: list[Any] = []  # modules of which single rows train
+        self._new_tokens: list[int] = []
         self._reference: dict[str, Tensor] | None = None
         self._reference_has_head = False
         self._role = "policy"
         self.start_ids = start_ids(tokenizer)
         self.stop_ids = self._settle_special_ids()
-        self._takes_positions = "position_ids" in inspect.signature(self.trunk.forward).parameters
+        self.takes_positions = "position_ids" in inspect.signature(self.trunk.forward).parameters
         model.eval()
 
     # What it is
@@ -97,7 +109,7 @@ class Backbone:
     @property
     def vocabulary_size(self) -> int:
         """Number of logits V; may exceed the tokenizer's size."""
-        return self.model.get_input_embeddings().num_embeddings  # type: ignore[union-attr]
+        return self.model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
 
     @property
     def max_length(self) -> int:
@@ -117,17 +129,42 @@ class Backbone:
 
     # Forward
 
-    def hidden(self, ids: Tensor, mask: Tensor, positions: Tensor | None = None, role: str | None = None) -> Tensor:
+    def hidden(
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        positions: Tensor | None = None,
+        role: str | None = None,
+        documents: Tensor | None = None,
+    ) -> Tensor:
         """Hidden states (B, T, D) behind the final norm, in `role`, or in the role that `with role(...)` has set.
 
         Roles other than `policy` carry no gradient. What stands at padded places of `ids` does not matter. Where the
         output matrix trains as well, logits of the reference need `with role(...)` around this and `lm_head`.
+        `documents` (B, T) numbers the documents of packed rows: positions restart and attention ends at each
+        (`model.packing`, which also checks that the architecture does so).
         """
         role = role or self._role
         is_split = role != self._role and role in ("policy", "reference") and self._reference_has_head
         assert not is_split, f"the {role} has another output matrix: put `with backbone.role(...)` around both steps"
         with self.role(role):
-            return self._forward(ids, mask, positions).last_hidden_state
+            if documents is None:
+                return self._forward(ids, mask, positions).last_hidden_state
+            attends = self._document_attention(documents)
+            return self.trunk(
+                input_ids=ids * mask,
+                attention_mask=attends,
+                position_ids=document_positions(documents),
+                use_cache=False,
+            ).last_hidden_state
+
+    def _document_attention(self, documents: Tensor) -> Tensor:
+        """The mask (B, 1, T, T) in the form that the attention of this model takes."""
+        attends = document_mask(documents)
+        if self.model.config._attn_implementation == "sdpa":
+            return attends
+        dtype = self.model.dtype
+        return torch.zeros_like(attends, dtype=dtype).masked_fill(~attends, torch.finfo(dtype).min)
 
     def forward_cached(
         self, ids: Tensor, mask: Tensor, positions: Tensor | None = None, cache: Cache | None = None
@@ -158,25 +195,42 @@ class Backbone:
 
     def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor | None, **options: Any) -> Any:
         arguments: dict[str, Any] = {"use_cache": False, **options}
-        if self._takes_positions:
+        if self.takes_positions:
             arguments["position_ids"] = position_ids(mask) if positions is None else positions
         new = mask[:, -ids.shape[1] :]
         return self.trunk(input_ids=ids * new, attention_mask=mask.long(), **arguments)
 
     # Training and roles
 
+    def set_chat(self, settings: ChatSettings) -> None:
+        """Settle the chat template; markers that it adds get rows of their own, which every adapter then trains."""
+        if settings.template == "chatml":
+            set_chatml(self.tokenizer)
+            self._new_tokens = self.tokenizer.convert_tokens_to_ids([TURN_START, TURN_END])  # type: ignore[assignment]
+            if len(self.tokenizer) > self.vocabulary_size:
+                self._add_embedding_rows(len(self.tokenizer))
+        if settings.date is not None:
+            if not writes_the_date(self.tokenizer):
+                raise ModelError("chat.date has no effect: the chat template writes no date; remove it")
+            self.tokenizer.chat_template = with_date(template_text(self.tokenizer), settings.date)
+        self.stop_ids = self._settle_special_ids()
+
     def add_adapter(self, settings: Lora | Unfreeze | Full, seed: int = 0) -> None:
         """Choose what trains. LoRA starts at zero, so the output does not change."""
         if OWN in self._adapters():
             raise ModelError("this backbone already has an adapter of its own; save it and load the merged model")
         if isinstance(settings, Lora):
-            self.peft, notes = add_lora(self.model, settings, seed)
+            token_ids = sorted({*self._new_tokens, *self._ids_of(settings.tokens)})
+            self.peft, notes = add_lora(self.model, settings, seed, token_ids)
             self.notes += notes
         elif isinstance(settings, Unfreeze):
+            if self._new_tokens:
+                raise ModelError("{kind: unfreeze} would leave the rows of new tokens untrained; use lora or full")
             unfreeze(self.model, settings)
         else:
             self.model.requires_grad_(True)
         self._lora = [layer for _, layer in lora_layers(self.model)] if self.peft else []
+        self._token_layers = [layer for _, layer in token_layers(self.model)] if self.peft else []
         if self._lora:
             self._activate(OWN if isinstance(settings, Lora) else None)
 
@@ -270,19 +324,24 @@ class Backbone:
                 layer.set_adapter([adapter])
             for parameter in layer.parameters():
                 parameter.requires_grad_(id(parameter) in trainable)
+        for layer in self._token_layers:  # only the own adapter has rows
+            layer.enable_adapters(adapter == OWN)
+            for parameter in layer.parameters():
+                parameter.requires_grad_(id(parameter) in trainable)
+
+    def _ids_of(self, tokens: Sequence[str]) -> list[int]:
+        known = control_tokens(self.tokenizer)
+        for token in tokens:
+            if token not in known:
+                raise ModelError(f"adapter.tokens: {token} is no control token of this tokenizer")
+        return [known[token] for token in tokens]
 
     def _adapters(self) -> set[str]:
         return {name for layer in self._lora for name in layer.lora_A}
 
     def _add_embedding_rows(self, size: int) -> None:
-        """Grow the embedding and output matrices; a new row is the mean of the old ones, without any random draw."""
         old = self.vocabulary_size
-        self.model.resize_token_embeddings(size, mean_resizing=False)
-        with torch.no_grad():
-            for module in (self.model.get_input_embeddings(), self.model.get_output_embeddings()):
-                if module is not None:
-                    weight: Tensor = module.weight  # type: ignore[assignment]
-                    weight[old:] = weight[:old].mean(0)
+        grow_embeddings(self.model, size)
         self.notes.append(f"the embedding table grew from {old} to {size} rows")
 
     def _settle_special_ids(self) -> tuple[int, ...]:

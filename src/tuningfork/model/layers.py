@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from tuningfork.errors import ModelError
@@ -150,3 +151,13 @@ def disable_dropout(model: nn.Module) -> None:
     for name, value in config.to_dict().items():
         if "drop" in name and isinstance(value, float):
             setattr(config, name, 0.0)
+
+
+def grow_embeddings(model: Any, size: int) -> None:
+    """Grow the embedding and output matrices; a new row is the mean of the old ones, without any random draw."""
+    old = model.get_input_embeddings().weight.shape[0]
+    model.resize_token_embeddings(size, mean_resizing=False)
+    with torch.no_grad():
+        for module in (model.get_input_embeddings(), model.get_output_embeddings()):
+            if module is not None:
+                module.weight[old:] = module.weight[:old].mean(0)

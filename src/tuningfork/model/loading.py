@@ -12,8 +12,9 @@ import torch
 from tuningfork.errors import ModelError
 from tuningfork.model.backbone import Backbone
 from tuningfork.model.hub import check_folder, check_weights, load_config, load_tokenizer, load_weights, local_folder
+from tuningfork.model.layers import grow_embeddings
 from tuningfork.model.scratch import new_model
-from tuningfork.model.settings import Full, Lora, ScratchSettings, Unfreeze
+from tuningfork.model.settings import ChatSettings, Full, Lora, ScratchSettings, Unfreeze
 from tuningfork.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -25,13 +26,14 @@ def load_backbone(
     runtime: Runtime,
     *,
     adapter: Lora | Unfreeze | Full | None = None,
+    chat: ChatSettings | None = None,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> Backbone:
     """The model and tokenizer of `source` (folder, artifact's model folder, or hub id), every parameter frozen.
 
     A folder that holds only a peft adapter is loaded with its base and merged. With `adapter` the chosen parameters
-    train. `dtype` is that of the stored weights: keep fp32 for whatever trains. ModelError for anything unusable.
+    train; `chat` settles the chat template first. `dtype` is that of the stored weights: keep fp32 for whatever trains. ModelError for anything unusable.
     """
     folder = local_folder(source)
     if folder is not None and (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
@@ -40,6 +42,8 @@ def load_backbone(
         model, tokenizer = _load_decoder(source, dtype)
     backbone = Backbone(model, tokenizer, str(source))
     backbone.model.requires_grad_(False)
+    if chat is not None:
+        backbone.set_chat(chat)
     if adapter is not None:
         backbone.add_adapter(adapter, seed)
     backbone.model.to(runtime.device)  # type: ignore[arg-type]
@@ -77,6 +81,8 @@ def _load_adapter_folder(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedMo
     model, tokenizer = _load_decoder(base, dtype)
     if (folder / "tokenizer_config.json").is_file():
         tokenizer = load_tokenizer(folder)
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:  # type: ignore[union-attr]
+        grow_embeddings(model, len(tokenizer))  # the adapter brings rows of its own
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # peft asks transformers for a name that it is about to rename
         merged = PeftModel.from_pretrained(model, folder).merge_and_unload()  # type: ignore[operator]

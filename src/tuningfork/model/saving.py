@@ -47,6 +47,8 @@ def save_adapter(backbone: Backbone, folder: Path) -> None:
     config["target_modules"] = sorted(config["target_modules"])
     text = json.dumps(config, indent=2, sort_keys=True)
     (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+    if config["trainable_token_indices"]:
+        backbone.tokenizer.save_pretrained(folder)  # the adapter's rows are of tokens that the base may not have
 
 
 @torch.no_grad()

@@ -65,6 +65,9 @@ class Lora(Settings):
     """`attention` (= q, k, v, o), `mlp`, `all` (both), `head` (the output matrix), single `q` `k` `v` `o`, or module names"""
     last_layers: int | None = Field(default=None, ge=1)
     """adapt only the last this many layers; empty means every layer"""
+    tokens: tuple[str, ...] = ()
+    """control tokens whose rows in the embedding and output matrices train as well, because the model never saw them;
+    tokens that a stage adds are always among them"""
 
 
 class Unfreeze(Settings):
@@ -83,3 +86,14 @@ class Full(Settings):
 
 AdapterSettings = Annotated[Lora | Unfreeze | Full, Field(discriminator="kind")]
 """Which parameters train: `{kind: lora, r: 8, last_layers: 2}`, `{kind: unfreeze, last_layers: 2}`, `{kind: full}`."""
+
+
+class ChatSettings(Settings):
+    """How conversations are rendered, in training and afterwards: the saved model keeps the template."""
+
+    template: Literal["own", "chatml"] = "own"
+    """`own` is the template that came with the model; `chatml` replaces it and adds the markers it needs"""
+    date: str | None = Field(default=None, min_length=1)
+    """written wherever the template would write today's date, so that training and use see the same"""
+    loss_on: Literal["all", "last"] = "all"
+    """the answers of a conversation that are targets"""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from tuningfork.errors import DataError, ModelError
+from tuningfork.model.templates import control_tokens, turn_end_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -149,10 +150,19 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase) -> TokenizerCheck:
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Ids that end an answer: EOS, and the end-of-turn marker where the chat template uses one."""
-    ids = [cast(int, tokenizer.eos_token_id)]
-    template = tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else ""
-    turn_end = tokenizer.convert_tokens_to_ids(TURN_END)
-    if TURN_END in template and isinstance(turn_end, int) and turn_end != tokenizer.unk_token_id:
-        ids.append(turn_end)
+    """Ids that end an answer: EOS, and the token that the chat template writes behind an answer."""
+    turn_end = turn_end_id(tokenizer) if tokenizer.chat_template else None
+    ids = [cast(int, tokenizer.eos_token_id), *([] if turn_end is None else [turn_end])]
     return tuple(dict.fromkeys(ids))
+
+
+def set_chatml(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Give `tokenizer` the ChatML template, in place; returns the ids of markers it did not have.
+
+    A document begins with BOS only where it does so without a template.
+    """
+    missing = [token for token in (TURN_START, TURN_END) if token not in control_tokens(tokenizer)]
+    tokenizer.add_tokens(missing, special_tokens=True)
+    begins = bool(start_ids(tokenizer))
+    tokenizer.chat_template = CHATML_TEMPLATE if begins else CHATML_TEMPLATE.removeprefix("{{- bos_token }}\n")
+    return cast("list[int]", tokenizer.convert_tokens_to_ids(missing))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from tuningfork.batch import TokenBatch
 from tuningfork.data.jsonl import read_jsonl
-from tuningfork.data.rows import RowOrder, TokenRow, pack_text
+from tuningfork.data.packing import padding_share
+from tuningfork.data.rows import LengthGroupedOrder, RowOrder, TokenRow, pack_text
 from tuningfork.methods.average import average_weights
 from tuningfork.methods.supervised import token_loss
 from tuningfork.model.backbone import Backbone
+from tuningfork.model.packing import check_documents
 from tuningfork.tensors import predictors
 from tuningfork.train.loop import LossOutput, StatelessStream
-from tuningfork.train.settings import ReplaySettings
+from tuningfork.train.settings import Batching, ReplaySettings
 
 
 def collate(rows: Sequence[TokenRow], pad_id: int) -> TokenBatch:
@@ -29,7 +32,19 @@ def collate(rows: Sequence[TokenRow], pad_id: int) -> TokenBatch:
         ids[index, :end] = torch.tensor(row.ids)
         mask[index, :end] = True
         targets[index, :end] = torch.tensor(row.is_target, dtype=torch.float)
-    return TokenBatch(ids=ids, mask=mask, loss_weights=targets)
+    return TokenBatch(ids=ids, mask=mask, loss_weights=targets, documents=_documents(rows, length))
+
+
+def _documents(rows: Sequence[TokenRow], length: int) -> Tensor | None:
+    """Number of the document that each column belongs to, (B, T); padding is a document of its own."""
+    if all(row.starts == (0,) for row in rows):
+        return None
+    is_start = torch.zeros(len(rows), length, dtype=torch.long)
+    for index, row in enumerate(rows):
+        is_start[index, list(row.starts)] = 1
+        if len(row.ids) < length:
+            is_start[index, len(row.ids)] = 1
+    return is_start.cumsum(1) - 1
 
 
 class TextStream(StatelessStream):
@@ -45,15 +60,24 @@ class TextStream(StatelessStream):
         seed: int,
         weight: float = 1.0,
         micro_batch: int | None = None,
+        batching: Batching = "random",
     ) -> None:
         self.name, self.weight, self.micro_batch = name, weight, micro_batch
         self.backbone, self.rows = backbone, rows
         self.order = RowOrder(len(rows), batch_rows, seed, name)
+        if batching == "length_grouped":
+            self.order = LengthGroupedOrder(len(rows), batch_rows, seed, name, [len(row.ids) for row in rows])
+        if any(len(row.starts) > 1 for row in rows):
+            check_documents(backbone, max(len(row.ids) for row in rows))
 
     def next_batch(self, step: int) -> TokenBatch:
         batch = collate([self.rows[index] for index in self.order.indices(step)], self.backbone.pad_id)
         weights = average_weights(batch.loss_weights, "token_mean")
-        return TokenBatch(ids=batch.ids, mask=batch.mask, loss_weights=weights).to(self.backbone.device)
+        return replace(batch, loss_weights=weights).to(self.backbone.device)
+
+    def padding_share(self, num_steps: int) -> float:
+        """Share of padding among all positions of the first `num_steps` batches."""
+        return padding_share([len(row.ids) for row in self.rows], self.order.indices, num_steps)
 
     def loss(self, batch: TokenBatch) -> LossOutput:
         return text_loss(self.backbone, batch)
@@ -84,7 +108,7 @@ def text_loss(backbone: Backbone, batch: TokenBatch) -> LossOutput:
 def target_logits(backbone: Backbone, batch: TokenBatch) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (N, V) that predict the N tokens of non-zero weight, those tokens (N,), and their weights (N,)."""
     is_target = batch.loss_weights > 0
-    logits = backbone.lm_head(predictors(backbone.hidden(batch.ids, batch.mask), is_target))
+    logits = backbone.lm_head(predictors(backbone.hidden(batch.ids, batch.mask, documents=batch.documents), is_target))
     return logits, batch.ids[is_target], batch.loss_weights[is_target]
 
 

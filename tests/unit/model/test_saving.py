@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import ARCHITECTURES, perturb
+from tiny_models import ARCHITECTURES, gpt2_like_tokenizer, perturb
 from torch import Tensor
 
 from tuningfork.errors import ModelError
 from tuningfork.model.heads import ValueHead
+from tuningfork.model.hub import transformers_library
 from tuningfork.model.loading import load_backbone
 from tuningfork.model.saving import save_backbone, verify_saved
-from tuningfork.model.settings import Full, Lora
+from tuningfork.model.settings import ChatSettings, Full, Lora, Unfreeze
 from tuningfork.runtime import Runtime
 
 Batch = tuple[Tensor, Tensor]
@@ -156,3 +157,57 @@ def test_values_are_fp32_whatever_the_trunk_computes_in() -> None:
 def test_a_missing_value_head_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no value head"):
         ValueHead.load(tmp_path)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_rows_of_new_tokens_train_under_lora_and_are_kept(runtime: Any, tmp_path: Path, tied: bool) -> None:
+    """GPT-2's tokenizer has no turn markers: they are added, their rows train, and both saved forms keep them."""
+    library = transformers_library()
+    tokenizer = gpt2_like_tokenizer()
+    torch.manual_seed(3)
+    config = library.GPT2Config(
+        vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=64, tie_word_embeddings=tied
+    )
+    library.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    chat = ChatSettings(template="chatml")
+    backbone = load_backbone(tmp_path / "base", runtime, adapter=Lora(r=2), chat=chat)
+    markers = backbone.tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
+    assert markers[1] in backbone.stop_ids and max(markers) < backbone.vocabulary_size
+    named = {name: p for name, p in backbone.model.named_parameters() if p.requires_grad and "lora" not in name}
+    assert [tuple(p.shape) for p in named.values()] == [(2, 32)] * (1 if tied else 2)
+    ids = torch.tensor([[*markers, 5, 6, *markers]])
+    mask = torch.ones_like(ids, dtype=torch.bool)
+
+    def logits(model: Any) -> torch.Tensor:
+        with torch.no_grad():
+            return model.lm_head(model.hidden(ids, mask))
+
+    untrained = logits(backbone)
+    backbone.lm_head(backbone.hidden(ids, mask)).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().min(1).values.max() > 0 for p in named.values())
+    backbone.model.zero_grad()
+    perturb(backbone.trainable_parameters())
+    trained = logits(backbone)
+    assert (trained - untrained)[..., markers].abs().max() > 0.01
+    with backbone.reference():
+        assert torch.equal(logits(backbone), untrained)
+    assert torch.equal(logits(backbone), trained)
+    backbone.save(tmp_path / "saved")
+    again = load_backbone(tmp_path / "saved", runtime)
+    assert torch.allclose(logits(again), trained, atol=1e-5)
+    assert again.tokenizer.convert_tokens_to_ids("<|im_end|>") == markers[1] and markers[1] in again.stop_ids
+    adapted = load_backbone(tmp_path / "saved" / "adapter", runtime)
+    assert torch.allclose(logits(adapted), trained, atol=1e-5)
+
+
+def test_new_tokens_that_would_stay_untrained_are_refused(folders: dict[str, Path], runtime: Any) -> None:
+    chat = ChatSettings(template="chatml")
+    with pytest.raises(ModelError, match="leave the rows of new tokens untrained"):
+        load_backbone(folders["llama"], runtime, adapter=Unfreeze(last_layers=1), chat=chat)
+    with pytest.raises(ModelError, match="has lm_head as a target"):
+        load_backbone(folders["llama"], runtime, adapter=Lora(targets=("attention", "head")), chat=chat)
+    with pytest.raises(ModelError, match="<turn> is no control token"):
+        load_backbone(folders["llama"], runtime, adapter=Lora(tokens=("<turn>",)))
+    with pytest.raises(ModelError, match=r"chat\.date has no effect"):
+        load_backbone(folders["llama"], runtime, chat=ChatSettings(date="1 Jan 2025"))

@@ -1,0 +1,283 @@
+"""Conversations as token ids: one rendering for training, sampling, chat and evaluation.
+
+What the template writes is tokenised with control tokens on, what somebody wrote with control tokens off, and the ids
+are joined: a control token's name in a message stays plain text. The pieces must add up to the template's own
+rendering; where they do not, one of two declared fallbacks makes them do so, or the conversation is refused:
+
+    trim    the template strips blanks around a role's text: the stripped text is what the model is trained on
+    merge   the template takes no system message: its text goes in front of the first user message, a blank line between
+
+A prompt is what stands before an answer in training, so that both are the same by construction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from tuningfork.data.rows import TokenRow
+from tuningfork.errors import DataError
+from tuningfork.model.templates import (
+    Message,
+    Piece,
+    TemplateRefusal,
+    control_tokens,
+    end_of_turn,
+    render,
+    split_rendering,
+    template_text,
+    writes_the_date,
+)
+from tuningfork.model.tokenizer import encode_contents, start_ids
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from tuningfork.model.backbone import Backbone
+
+ROLES = ("system", "user", "assistant")
+LossOn = Literal["all", "last"]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Ids of one piece and which of them are an answer's own: (start, stop) within `ids`, and the answer's number."""
+
+    ids: list[int]
+    answer: int | None = None
+    num_end: int = 0
+    """leading ids that end the answer before this piece"""
+
+
+class Renderer:
+    """Renders conversations with the template of one tokenizer. `notes` says which fallbacks were used, and how often."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """TemplateRefusal for a template that no model could be trained with."""
+        self.tokenizer = tokenizer
+        self._start = start_ids(tokenizer)
+        self._counts: dict[str, int] = {}
+        self._trims: tuple[str, ...] = ()
+        self._control = set(control_tokens(tokenizer).values())
+        self._prefix = _neutral_prefix(tokenizer)
+        source = template_text(tokenizer)
+        if writes_the_date(tokenizer):
+            raise TemplateRefusal("the chat template writes today's date; fix it with `date: 26 Jul 2024`")
+        self._gap = self._find_gap()
+        self._template_controls = {
+            index for token, index in control_tokens(tokenizer).items() if token in source or token in self._literals
+        }
+
+    @property
+    def notes(self) -> list[str]:
+        """What was done to conversations so far, in words."""
+        return [f"{text} ({count:,} conversations)" if count else text for text, count in self._counts.items()]
+
+    def conversation(self, messages: Sequence[Message], where: str = "", *, loss_on: LossOn = "all") -> TokenRow:
+        """One training row. Targets are the answers (or the last one) and what ends each.
+
+        DataError, beginning with `where`, for what the template refuses or alters and for an answer without text or end.
+        """
+        messages = _checked(messages, where)
+        answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+        if not answers:
+            raise DataError(f"{where}: no assistant turn, so nothing to learn from")
+        wanted = answers if loss_on == "all" else answers[-1:]
+        for index in wanted:
+            if not messages[index]["content"].strip():
+                raise DataError(f"{where}: message {index + 1} is an answer without text; remove it")
+        num_merged, parts = self._parts(messages, where)
+        targets = {index - num_merged for index in wanted}
+        ids, is_target = self._begin(parts, where)
+        previous: int | None = None
+        for part in parts:
+            if previous in targets and not part.num_end:
+                raise DataError(
+                    f"{where}: the chat template writes no end token behind an answer, so a model would never stop; "
+                    "use another template, e.g. `template: chatml`"
+                )
+            ids += part.ids
+            own = len(part.ids) if part.answer in targets else part.num_end if previous in targets else 0
+            is_target += [True] * own + [False] * (len(part.ids) - own)
+            previous = part.answer
+        if previous in targets:
+            raise DataError(f"{where}: the chat template ends with the answer and no end token; use another template")
+        return TokenRow(ids, is_target)
+
+    def prompt(self, messages: Sequence[Message], where: str = "prompt") -> list[int]:
+        """Ids of a conversation up to where the next answer begins."""
+        messages = _checked(messages, where)
+        if not messages or messages[-1]["role"] == "assistant":
+            raise DataError(f"{where}: ends with an answer; a prompt ends with a user's message")
+        num_merged, parts = self._parts([*messages, {"role": "assistant", "content": "answer"}], where)
+        last = next(index for index, part in enumerate(parts) if part.answer == len(messages) - num_merged)
+        return self._begin(parts, where)[0] + [token for part in parts[:last] for token in part.ids]
+
+    def differs(self, messages: Sequence[Message]) -> bool:
+        """Whether the tokenizer's `apply_chat_template` gives other ids, or none at all, for a conversation."""
+        try:
+            text = render(self.tokenizer, messages)
+        except TemplateRefusal:
+            return True
+        return self.conversation(messages).ids != self._literal_ids(text, is_first=True)
+
+    # From messages to parts
+
+    def _parts(self, messages: Sequence[Message], where: str) -> tuple[int, list[_Part]]:
+        """How many messages were merged into others, and the parts of the rendering."""
+        try:
+            pieces, merged = self._pieces(messages), 0
+        except TemplateRefusal as refusal:
+            if len(messages) < 2 or [message["role"] for message in messages[:2]] != ["system", "user"]:
+                raise DataError(f"{where}: {refusal}") from refusal
+            system, user, *rest = messages
+            joined = {"role": "user", "content": f"{system['content']}\n\n{user['content']}".lstrip("\n")}
+            try:
+                pieces, merged = self._pieces([joined, *rest]), 1
+            except TemplateRefusal:
+                raise DataError(f"{where}: {refusal}") from refusal
+            self._count("merge: the template takes no system message, its text went before the first user message")
+        return merged, [self._part(pieces, index, messages[merged:]) for index in range(len(pieces))]
+
+    def _pieces(self, messages: Sequence[Message]) -> list[Piece]:
+        """Pieces that add up to the template's own rendering; an answer's gap belongs to the answer."""
+        pieces, whole = split_rendering(self.tokenizer, messages), render(self.tokenizer, messages)
+        roles = sorted({message["role"] for message in messages})
+        choices = [self._trims, *(c for size in range(len(roles) + 1) for c in combinations(roles, size))]
+        for trims in choices:
+            found = [_stripped(piece, messages, trims) for piece in pieces]
+            if "".join(piece.text for piece in found) == whole:
+                if any(a.text != b.text for a, b in zip(found, pieces, strict=True)):
+                    self._count(f"trim: the template strips blanks around the text of {' and '.join(trims)}")
+                self._trims = trims
+                return self._with_gaps(found, messages)
+        lost = [i for i, message in enumerate(messages) if message["content"].strip() not in whole]
+        which = f"of message {lost[0] + 1} ({messages[lost[0]]['role']})" if lost else "of this conversation"
+        raise TemplateRefusal(f"the chat template alters the text {which}; change the text or use another template")
+
+    def _with_gaps(self, pieces: Sequence[Piece], messages: Sequence[Message]) -> list[Piece]:
+        """Move the blank that the template puts between its generation prompt and an answer into the answer."""
+        moved = list(pieces)
+        for index, piece in enumerate(pieces):
+            if piece.message is not None and messages[piece.message]["role"] == "assistant" and index and self._gap:
+                before = moved[index - 1]
+                if before.message is None and before.text.endswith(self._gap):
+                    moved[index - 1] = Piece(before.text.removesuffix(self._gap))
+                    moved[index] = Piece(self._gap + piece.text, piece.message)
+        return moved
+
+    def _part(self, pieces: Sequence[Piece], index: int, messages: Sequence[Message]) -> _Part:
+        piece = pieces[index]
+        if piece.message is not None:
+            is_answer = messages[piece.message]["role"] == "assistant"
+            return _Part(self._content_ids(piece.text, is_first=index == 0), piece.message if is_answer else None)
+        ids = self._literal_ids(piece.text, is_first=index == 0)
+        before = pieces[index - 1].message if index else None
+        if before is None or messages[before]["role"] != "assistant":
+            return _Part(ids)
+        end = end_of_turn(self.tokenizer, piece.text)
+        return _Part(ids, num_end=ids.index(end[1]) + 1 if end else 0)
+
+    # Ids
+
+    def _begin(self, parts: Sequence[_Part], where: str) -> tuple[list[int], list[bool]]:
+        """BOS where the tokenizer puts one and the template did not."""
+        first = [token for part in parts[:2] for token in part.ids][:2]
+        if self._start and first == self._start * 2:
+            raise DataError(f"{where}: the chat template writes two BOS; one is allowed")
+        start = [] if first[:1] == self._start else self._start
+        return list(start), [False] * len(start)
+
+    def _literal_ids(self, text: str, *, is_first: bool) -> list[int]:
+        return self._joined_ids(text, is_first, lambda t: _ids(self.tokenizer(t, add_special_tokens=False)))
+
+    def _content_ids(self, text: str, *, is_first: bool) -> list[int]:
+        ids = self._joined_ids(text, is_first, lambda t: encode_contents(self.tokenizer, [t])[0])
+        if not self._template_controls.intersection(ids):
+            return ids
+        # An added token that is not flagged special is found even so: its name is cut in two.
+        names = [name for name, index in control_tokens(self.tokenizer).items() if index in self._template_controls]
+        parts = re.split(f"({'|'.join(map(re.escape, sorted(names, key=len, reverse=True)))})", text)
+        halves = [half for part in parts for half in ((part[:1], part[1:]) if part in names else (part,)) if half]
+        ids = [token for half in halves for token in self._content_ids(half, is_first=False)]
+        assert not self._template_controls.intersection(ids), "half a token's name is no control token"
+        return ids
+
+    def _joined_ids(self, text: str, is_first: bool, encode: Any) -> list[int]:
+        """Ids of text in the middle of other text: without the blank some tokenizers put in front of every text."""
+        if is_first or not self._prefix:
+            return encode(text)
+        ids, prefix = encode("\n" + text), self._prefix
+        assert ids[: len(prefix)] == prefix, "a line feed merges with what follows, although it is a byte of its own"
+        return ids[len(prefix) :]
+
+    # The template
+
+    def _find_gap(self) -> str:
+        """What the template puts between its generation prompt and an answer, where that is only blank.
+
+        What else stands there (an empty block of thoughts) is context, in training and in prompts, and is noted.
+        """
+        asked = [{"role": "user", "content": "question"}]
+        self._gap = ""
+        pieces = self._pieces([*asked, {"role": "assistant", "content": "answer"}])
+        self._literals = "\0".join(piece.text for piece in pieces if piece.message is None)
+        number = next(index for index, piece in enumerate(pieces) if piece.message == 1)
+        before = "".join(piece.text for piece in pieces[:number])
+        prompt = render(self.tokenizer, asked, asks=True)
+        if not before.startswith(prompt):
+            raise TemplateRefusal(
+                f"the chat template asks for an answer with {prompt[-40:]!r} but puts {before[-40:]!r} before the answers "
+                "it is given: a model would be asked for something it was not trained on; use another template"
+            )
+        gap = before[len(prompt) :]
+        if gap.strip():
+            self._count(f"the template puts {gap!r} before an answer, which its generation prompt leaves out", 0)
+        return "" if gap.strip() else gap
+
+    def _count(self, note: str, count: int = 1) -> None:
+        self._counts[note] = self._counts.get(note, 0) + count
+
+
+def prompt_ids(backbone: Backbone, rows: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+    """Ids of prompts: `prompt` as text, or `messages` (or `prompt` as a list of messages) through the chat template."""
+    chats = [row.get("messages", row["prompt"] if isinstance(row.get("prompt"), list) else None) for row in rows]
+    renderer = Renderer(backbone.tokenizer) if any(chat is not None for chat in chats) else None
+    texts = iter(backbone.encode([row["prompt"] for row, chat in zip(rows, chats, strict=True) if chat is None]))
+    return [
+        [*backbone.start_ids, *next(texts)]
+        if chat is None or renderer is None
+        else renderer.prompt(chat, f"prompt {number}")
+        for number, chat in enumerate(chats, 1)
+    ]
+
+
+def _checked(messages: Sequence[Mapping[str, Any]], where: str) -> list[Message]:
+    for number, message in enumerate(messages, 1):
+        if not isinstance(message, Mapping) or message.get("role") not in ROLES:
+            raise DataError(f"{where}: a message needs a role ({', '.join(ROLES)}) and text under content")
+        if not isinstance(message.get("content"), str):
+            raise DataError(f"{where}: a message needs a role ({', '.join(ROLES)}) and text under content")
+        more = sorted(set(message) - {"role", "content"})
+        if more:
+            raise DataError(f"{where}: message {number} has {', '.join(more)}, which is not rendered; remove it")
+    return [{"role": message["role"], "content": message["content"]} for message in messages]
+
+
+def _stripped(piece: Piece, messages: Sequence[Message], roles: Sequence[str]) -> Piece:
+    if piece.message is None or messages[piece.message]["role"] not in roles:
+        return piece
+    return Piece(piece.text.strip(), piece.message)
+
+
+def _ids(encoded: Any) -> list[int]:
+    return encoded["input_ids"]
+
+
+def _neutral_prefix(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids of a line feed where the tokenizer puts a blank in front of every text (SentencePiece); else nothing."""
+    feed, alone, behind = encode_contents(tokenizer, ["\n", "a", "\na"])
+    return feed if behind[len(feed) :] != alone and behind[: len(feed)] == feed else []
