@@ -1,6 +1,5 @@
 """REINFORCE against plain loops: reward-to-go, four baselines, and the ratio it does not have."""
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +7,7 @@ import episodes
 import pytest
 import torch
 from checks import Rows, close, gradient, mask_of
-from episodes import BETA, LENGTHS, SCORES, is_scored, scalar_rewards
+from episodes import LENGTHS, SCORES, is_scored, scalar_rewards
 from pydantic import ValidationError
 
 from tuningfork.batch import Experience, Needs, PolicyBatch
@@ -58,7 +57,7 @@ def test_worked_example() -> None:
     )
     estimate, metrics = reinforce.advantages(known, settings)
     close(estimate.advantages, [[-0.025, 1.05]])
-    assert metrics == {"return_mean": 2.0, "baseline_mean": 1.0}
+    close([metrics["return_mean"], metrics["baseline_mean"]], [2.0, 1.0])
     # loss -(-0.025 * -1 + 1.05 * -2) = 2.075
     of = PolicyBatch(
         logprobs=known.old_logprobs,
@@ -176,7 +175,6 @@ def test_defaults() -> None:
         "entropy_coefficient": 0.0,
     }
     assert METHOD.average == "sequence_sum"
-    assert math.isclose(BETA, 0.1)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def advantages(experience: Experience, settings: Settings) -> tuple[Advantages, 
     metrics = {}
     if settings.overlong_share is not None:
         buffer = settings.overlong_share * experience.max_length
-        penalties = shaping.overlong_penalty(mask.sum(-1), experience.max_length, buffer)
+        penalties = shaping.overlong_penalty(mask.sum(-1).to(rewards.dtype), experience.max_length, buffer)
         rewards = rewards + penalties
         metrics["overlong_penalty"] = float(masked_mean(penalties, experience.is_scored))
     compared = compare_in_groups(rewards, experience.groups, experience.is_scored)
