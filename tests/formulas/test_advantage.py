@@ -141,7 +141,6 @@ def test_what_is_not_counted_has_no_effect_even_where_it_is_not_a_number() -> No
     nobody = groups_of(SCORES, [False] * 7)
     assert bool((nobody.centred == 0).all()) and bool((nobody.deviations == 0).all()) and bool(nobody.is_flat.all())
     assert flat_share(nobody, torch.tensor(NUMBERS)) == 1.0
-    assert flat_share(nobody, torch.tensor([], dtype=torch.long)) == 0.0
 
 
 def test_equal_scores_are_exactly_flat() -> None:

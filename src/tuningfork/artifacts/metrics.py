@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Direction = Literal["higher", "lower", "neither"]
-Group = Literal["step", "supervised", "reward model", "policy", "rollout", "text", "evaluation"]
+Group = Literal["step", "supervised", "reward model", "policy", "preference", "rollout", "text", "evaluation"]
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,6 @@ _LIST = (
     Metric("overlong_penalty", "overlong penalty", "", "higher", "policy",
            "mean of what was added to scores of responses near the length limit"),
     Metric("pairs", "pairs", "count", "neither", "policy", "prompts whose best and worst response make a pair"),
-    Metric("preference_loss", "loss on pairs", "nats", "lower", "policy",
-           "DPO's loss on the pairs of the batch; log 2 before the first update"),
     Metric("value_clip_fraction", "value clip fraction", "share", "neither", "policy",
            "share of tokens whose value left its clip range"),
     Metric("old_new_gap_max", "largest log-prob gap", "nats", "neither", "policy",
@@ -84,6 +82,27 @@ _LIST = (
     Metric("return_mean", "return", "", "higher", "policy", "mean of the returns the critic learns"),
     Metric("kl_clamp_fraction", "KL clamp rate", "share", "lower", "policy",
            "share of tokens whose log-ratio was clamped in k2 or k3"),
+    # preference methods
+    Metric("preference_loss", "loss on preferences", "", "lower", "preference",
+           "the method's loss without likelihood terms; log 2 for DPO before the first update", True),
+    Metric("margin", "margin", "", "higher", "preference",
+           "how far the chosen response is ahead of the rejected one, in the method's own units", True),
+    Metric("chosen_nll", "likelihood term", "nats/token", "lower", "preference",
+           "minus the log-probability a token of the chosen response"),
+    Metric("chosen_logprob", "chosen log-prob", "nats/response", "higher", "preference",
+           "log-probability of the chosen (or desirable) response, summed over its tokens"),
+    Metric("rejected_logprob", "rejected log-prob", "nats/response", "neither", "preference",
+           "log-probability of the rejected (or undesirable) response, summed over its tokens"),
+    Metric("chosen_shift", "shift of the chosen", "nats/response", "higher", "preference",
+           "log-probability of the chosen (or desirable) response, less that before training; often below 0", True),
+    Metric("rejected_shift", "shift of the rejected", "nats/response", "lower", "preference",
+           "log-probability of the rejected (or undesirable) response, less that before training", True),
+    Metric("length_gap", "length gap", "tokens", "neither", "preference",
+           "tokens of the chosen response less those of the rejected one"),
+    Metric("start_gap_max", "largest log-prob gap", "nats/token", "lower", "preference",
+           "largest difference a token between the policy before any update and the log-probs recorded"),
+    Metric("reference_kl", "KL that KTO measures from", "nats/response", "neither", "preference",
+           "mean log-ratio of responses to other prompts, before it is kept at 0 or more"),
     # rollouts
     Metric("iteration", "iteration", "count", "neither", "rollout", "batches of rollouts so far"),
     Metric("score_mean", "score (proxy)", "", "higher", "rollout",

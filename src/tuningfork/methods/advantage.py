@@ -99,7 +99,7 @@ def compare_in_groups(scores: Tensor, groups: Tensor, is_counted: Tensor, *, unb
 
 def flat_share(groups: Groups, numbers: Tensor) -> float:
     """Share of groups, by their `numbers` (B,), in which all scores are equal, so that nothing can be learnt."""
-    return len(numbers[groups.is_flat].unique()) / max(1, len(numbers.unique()))
+    return len(numbers[groups.is_flat].unique()) / len(numbers.unique())
 
 
 def best_and_worst(scores: Tensor, groups: Tensor, is_counted: Tensor) -> tuple[Tensor, Tensor]:
