@@ -116,3 +116,9 @@ def test_settings_refuse_what_makes_no_sense(values: dict[str, float | None], me
 def test_small_bounds_are_allowed() -> None:
     settings = shaping.Settings(missing_eos_score=None, missing_eos_penalty=0.1, clip=0.1)
     assert math.isclose(settings.clip or 0.0, 0.1)
+
+
+def test_overlong_penalty() -> None:
+    # Lmax 10, Lc 4: nothing up to 6, then a quarter a token; never below -1
+    lengths = torch.tensor([1.0, 6.0, 7.0, 9.0, 10.0, 12.0], dtype=torch.float64)
+    close(shaping.overlong_penalty(lengths, 10, 4.0), [0.0, 0.0, -0.25, -0.75, -1.0, -1.0])

@@ -60,6 +60,14 @@ def normalise(scores: Tensor, mean: float, deviation: float) -> Tensor:
     return (scores - mean) / deviation
 
 
+def overlong_penalty(lengths: Tensor, max_length: int, buffer: float) -> Tensor:
+    """What is added to the score of a response of `lengths` (B,) tokens: soft overlong punishment (2503.14476, eq. 13).
+
+    0 up to max_length - buffer tokens, then falling in a straight line to -1 at max_length, and -1 beyond.
+    """
+    return ((max_length - buffer - lengths) / buffer).clamp(-1.0, 0.0)
+
+
 def terminal_rewards(scores: Tensor, mask: Tensor) -> Tensor:
     """Each score (B,) on its last response token, 0 elsewhere: (B, T), detached. A row without a token gets none."""
     columns = mask.new_ones(mask.shape[-1]).cumsum(-1) - 1  # 0, 1, 2 ...
