@@ -104,8 +104,9 @@ class Experience(Batch):
     old_logprobs (B, T): under the policy that sampled; ref_logprobs (B, T): under the reference; values (B, T): the
     critic's estimate BEFORE each token was chosen; mask (B, T): True up to and including EOS, nowhere in the row of a
     response that could not be scored; groups (B,): the same number for responses to one prompt; baselines (B,): what
-    the score is compared with, from a greedy response or earlier batches; max_length: tokens a response may have;
-    kl_coefficient: reward taken per nat of KL. What a method does not need (see `Needs`) may be None.
+    the score is compared with, from a greedy response or earlier batches; prefix_scores (B, T + 1): normalised
+    scores of the prompt with the first 0, 1, ... response tokens, where the reward gives them; max_length: tokens a
+    response may have; kl_coefficient: reward taken per nat of KL. What a method does not need (see `Needs`) may be None.
 
     Example: two responses of 3 and 1 tokens:
         scores = [1.0, -1.0], old_logprobs.shape == (2, 3), mask = [[1, 1, 1], [1, 0, 0]]
@@ -118,6 +119,7 @@ class Experience(Batch):
     values: Tensor | None = None
     groups: Tensor | None = None
     baselines: Tensor | None = None
+    prefix_scores: Tensor | None = None
     max_length: int | None = None
     kl_coefficient: float = 0.0
 

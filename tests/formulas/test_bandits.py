@@ -7,7 +7,7 @@ from torch import Tensor
 from tuningfork.batch import PolicyBatch
 from tuningfork.methods import kl
 from tuningfork.methods.policy import ppo
-from tuningfork.methods.shaping import kl_shaped_rewards
+from tuningfork.methods.shaping import kl_shaped_rewards, terminal_rewards
 from tuningfork.methods.surrogate import clipped_surrogate
 
 REWARDS = torch.tensor([1.0, 0.0, 0.5, -1.0], dtype=torch.float64)
@@ -73,7 +73,7 @@ def test_kl_in_the_reward_converges_to_the_tilted_reference() -> None:
     beta, logits = 0.5, REFERENCE.log()
     for _ in range(500):
         logprobs = column(logits.log_softmax(-1))
-        rewards = kl_shaped_rewards(REWARDS, logprobs, column(REFERENCE.log()), ALL, beta)
+        rewards = kl_shaped_rewards(terminal_rewards(REWARDS, ALL), logprobs, column(REFERENCE.log()), ALL, beta)
         logits = logits - 4 * gradient(lambda x, r=rewards: ppo_loss(x, r), logits)
     close(logits.softmax(-1), optimum(beta), 1e-6)
 
@@ -88,7 +88,9 @@ def test_k2_in_the_loss_converges_to_the_same() -> None:
 def test_a_huge_coefficient_keeps_the_reference() -> None:
     beta, logits = 1e4, REFERENCE.log()
     for _ in range(100):
-        rewards = kl_shaped_rewards(REWARDS, column(logits.log_softmax(-1)), column(REFERENCE.log()), ALL, beta)
+        rewards = kl_shaped_rewards(
+            terminal_rewards(REWARDS, ALL), column(logits.log_softmax(-1)), column(REFERENCE.log()), ALL, beta
+        )
         logits = logits - gradient(lambda x, r=rewards: ppo_loss(x, r), logits) / beta
     assert (logits.softmax(-1) - REFERENCE).abs().max() < 1e-3
 

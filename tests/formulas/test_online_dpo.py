@@ -11,10 +11,10 @@ from checks import Rows, close, gradient, padded, unpadded
 from episodes import DATA, LENGTHS, SCORES, is_scored, members
 from pydantic import ValidationError
 from torch import Tensor
-from tuningfork.methods.preference import dpo
 
 from tuningfork.batch import Experience, Needs, PairLogprobs
 from tuningfork.methods.policy import load, online_dpo
+from tuningfork.methods.preference import dpo
 
 METHOD = load("online_dpo")
 SETTINGS = online_dpo.Settings(beta=0.3)

@@ -27,6 +27,20 @@ def test_rewards_match_loops(kl_in: Any) -> None:
         close(whole, [sum(row) for row in expected])
 
 
+def test_prefix_scores_pay_as_they_arise() -> None:
+    experience = episodes.experience()
+    mask, scores = experience.mask, experience.scores
+    prefixes = torch.linspace(-1, 2, mask.shape[1] + 1, dtype=torch.float64).expand(len(mask), -1)
+    paid = replace(experience, prefix_scores=prefixes)
+    for settings in (Settings(kl_in="reward"), Settings(kl_in="none")):
+        at_the_end = regularisation.token_rewards(experience, settings)
+        as_it_arises = regularisation.token_rewards(paid, settings)
+        assert (as_it_arises != at_the_end)[mask].any()
+        change = (as_it_arises - at_the_end).sum(-1)[mask.any(-1)]
+        close(change, [1.0] * len(change))  # the prompt's score of -1 is not paid again
+    assert scores is experience.scores
+
+
 def one_token(**more: Any) -> PolicyBatch:
     one = torch.ones(1, 1, dtype=torch.float64)
     known: dict[str, Any] = {

@@ -72,6 +72,8 @@ _LIST = (
     Metric("pairs", "pairs", "count", "neither", "policy", "prompts whose best and worst response make a pair"),
     Metric("value_clip_fraction", "value clip fraction", "share", "neither", "policy",
            "share of tokens whose value left its clip range"),
+    Metric("old_new_gap", "log-prob gap", "nats", "neither", "policy",
+           "mean difference of a token's log-prob from the one recorded before the update"),
     Metric("old_new_gap_max", "largest log-prob gap", "nats", "neither", "policy",
            "largest difference of a token's log-prob from the one recorded before the update"),
     Metric("entropy", "entropy", "nats/token", "neither", "policy",

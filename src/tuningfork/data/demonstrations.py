@@ -79,7 +79,9 @@ def _chat_rows(
 ) -> tuple[list[TokenRow], list[str]]:
     renderer = Renderer(backbone.tokenizer)
     places = [f"{source}, row {number}" for number in range(1, len(rows) + 1)]
-    found = [renderer.conversation(r["messages"], place, loss_on=loss_on) for r, place in zip(rows, places, strict=True)]
+    found = [
+        renderer.conversation(r["messages"], place, loss_on=loss_on) for r, place in zip(rows, places, strict=True)
+    ]
     notes = renderer.notes
     compared = rows[:_COMPARED]
     differing = [number for number, row in enumerate(compared, 1) if renderer.differs(row["messages"])]

@@ -42,16 +42,17 @@ class Settings(tuningfork.settings.Settings):
 
 
 def token_rewards(experience: Experience, settings: Settings) -> Tensor:
-    """Each score on its last response token, less beta k1 on every token where KL is in the reward: (B, T)."""
+    """Scores on the last response token or as they arise, less beta k1 on every one where KL is in the reward: (B, T)."""
+    scores, prefixes, mask = experience.scores, experience.prefix_scores, experience.mask
+    if prefixes is None:
+        rewards = shaping.terminal_rewards(scores, mask)
+    else:
+        rewards = shaping.prefix_rewards(scores, prefixes, mask)
     if settings.kl_in != "reward":
-        return shaping.terminal_rewards(experience.scores, experience.mask)
+        return rewards
     assert experience.ref_logprobs is not None, "KL in the reward needs log-probabilities of a reference"
     return shaping.kl_shaped_rewards(
-        experience.scores,
-        experience.old_logprobs,
-        experience.ref_logprobs,
-        experience.mask,
-        experience.kl_coefficient,
+        rewards, experience.old_logprobs, experience.ref_logprobs, mask, experience.kl_coefficient
     )
 
 

@@ -265,7 +265,7 @@ class _Sampler:
             for name, value in score.parts.items():
                 parts.setdefault(name, []).append(value)
         means = {name: sum(values) / len(values) for name, values in parts.items()}
-        return ScoredRollouts(rollouts, [score.total for score in scores], means)
+        return ScoredRollouts(rollouts, [s.total for s in scores], means, [s.prefixes for s in scores])
 
     def reference_scale(self, prompts: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
         """Mean and deviation of the raw scores of the reference's own answers; 0 and 1 when not asked for.
