@@ -8,7 +8,7 @@ import episodes
 import pytest
 import torch
 from checks import close, close_rows, unpadded
-from episodes import BETA, DATA, scalar_rewards
+from episodes import scalar_rewards
 from pydantic import ValidationError
 
 from tuningfork.batch import PolicyBatch
@@ -113,4 +113,3 @@ def test_settings_refuse_what_makes_no_sense(values: dict[str, Any]) -> None:
 
 def test_defaults() -> None:
     assert Settings().model_dump() == {"kl_in": "reward", "kl_estimator": None, "entropy_coefficient": 0.0}
-    assert BETA == 0.1 and len(DATA["old"]) == 8
