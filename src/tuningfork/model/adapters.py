@@ -23,9 +23,7 @@ OWN = "default"
 """Name of the adapter that a stage trains; peft gives this name the plain file layout."""
 
 
-def add_lora(
-    model: Any, settings: Lora, seed: int, token_ids: Sequence[int] = ()
-) -> tuple[PeftModel, tuple[str, ...]]:
+def add_lora(model: Any, settings: Lora, seed: int, token_ids: Sequence[int] = ()) -> tuple[PeftModel, tuple[str, ...]]:
     """Put a fresh LoRA into `model`, in place; returns peft's handle and notes for the user.
 
     A is Kaiming-uniform from a stream keyed by (seed, name), B is zero: the output is that of the base, to the bit. The

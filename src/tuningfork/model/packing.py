@@ -52,7 +52,9 @@ def check_documents(backbone: Backbone, length: int) -> None:
     documents = (torch.arange(2 * size, device=backbone.device) >= size).long()[None]
     mask = torch.ones_like(ids, dtype=torch.bool)
     packed = backbone.hidden(ids, mask, documents=documents).float()
-    alone = torch.cat([backbone.hidden(part, torch.ones_like(part, dtype=torch.bool)) for part in ids.split(size, 1)], 1)
+    alone = torch.cat(
+        [backbone.hidden(part, torch.ones_like(part, dtype=torch.bool)) for part in ids.split(size, 1)], 1
+    )
     difference = float((packed - alone.float()).abs().max() / alone.float().abs().max().clamp(min=1e-6))
     tolerance = 1e-4 if backbone.model.dtype in (torch.float32, torch.float64) else 2e-2
     if not difference <= tolerance:

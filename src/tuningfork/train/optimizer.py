@@ -33,7 +33,9 @@ def build_optimizer(modules: Mapping[str, nn.Module], settings: OptimizerSetting
     seen: set[int] = set()
     for module_name, module in modules.items():
         embeddings = {id(p) for m in module.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
-        embeddings |= {id(p) for name, p in module.named_parameters() if "trainable_tokens_delta" in name}  # peft's rows
+        embeddings |= {
+            id(p) for name, p in module.named_parameters() if "trainable_tokens_delta" in name
+        }  # peft's rows
         for parameter in module.parameters():
             if not parameter.requires_grad or id(parameter) in seen:
                 continue

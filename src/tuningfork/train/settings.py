@@ -8,7 +8,6 @@ from pydantic import Field
 
 from tuningfork.settings import Input, Settings
 
-
 Batching = Literal["random", "length_grouped"]
 """Which rows share a batch: any, or rows of similar length, which leaves less padding."""
 

@@ -141,4 +141,6 @@ def test_grouped_batches_hold_rows_of_similar_length_in_another_order_each_epoch
     assert padding_share(lengths, grouped.indices, 80) < 0.1
     longest = [max(lengths[index] for index in grouped.indices(step)) for step in range(40)]
     assert longest != sorted(longest) and longest != sorted(longest, reverse=True)
-    assert {tuple(grouped.indices(step)) for step in range(40)} != {tuple(grouped.indices(step + 40)) for step in range(40)}
+    assert {tuple(grouped.indices(step)) for step in range(40)} != {
+        tuple(grouped.indices(step + 40)) for step in range(40)
+    }

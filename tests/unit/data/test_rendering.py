@@ -155,19 +155,25 @@ def test_dropped_thoughts_are_refused_and_an_empty_block_is_context() -> None:
     assert target_text(renderer, row) == "red<|im_end|>blue<|im_end|>"
     assert renderer.tokenizer.decode(renderer.prompt(talk("the cat?"))).endswith("assistant\n<think>\n\n</think>\n\n")
     assert "which its generation prompt leaves out" in renderer.notes[0]
-    with pytest.raises(DataError, match=r"^rows\.jsonl, row 3: the chat template alters the text of message 2 \(assist"):
+    with pytest.raises(
+        DataError, match=r"^rows\.jsonl, row 3: the chat template alters the text of message 2 \(assist"
+    ):
         renderer.conversation(talk("the cat?", "<think>hm</think>red"), "rows.jsonl, row 3")
 
 
 def test_a_generation_prompt_that_no_answer_follows_is_refused() -> None:
-    with pytest.raises(TemplateRefusal, match="asks for an answer with .*<think>.* but puts"):
+    with pytest.raises(TemplateRefusal, match=r"asks for an answer with .*<think>.* but puts"):
         Renderer(family_tokenizer(BY_NAME["deepseek"], "deepseek_r1"))
 
 
 @pytest.mark.parametrize(
     ("family", "conversation", "message"),
     [
-        ("llama2", [*talk("a", "b"), {"role": "assistant", "content": "c"}], "refuses: Conversation roles must alternate"),
+        (
+            "llama2",
+            [*talk("a", "b"), {"role": "assistant", "content": "c"}],
+            "refuses: Conversation roles must alternate",
+        ),
         ("gemma", [*talk("a"), *talk("a", "b")], "refuses: Conversation roles must alternate"),
         ("chatml", talk("a"), "no assistant turn"),
         ("chatml", talk("a", " \n"), "message 2 is an answer without text"),
@@ -198,7 +204,10 @@ def test_a_prompt_that_ends_with_an_answer_is_refused(renderers: dict[str, Rende
         ("{{ raise_exception('no') }}", "refuses: no"),
         ("{% for m in messages %}{{ m['content'] | upper }}{% endfor %}", "alters the text of message 1"),
         ("{{ ''.__class__.__mro__ }}", "refuses: access to attribute '__class__'"),
-        ("{% for m in messages %}{{ m.update({'content': 'x'}) }}{% endfor %}", "refuses: access to attribute 'update'"),
+        (
+            "{% for m in messages %}{{ m.update({'content': 'x'}) }}{% endfor %}",
+            "refuses: access to attribute 'update'",
+        ),
         (None, "no chat template; set `template: chatml`"),
     ],
 )
@@ -236,7 +245,9 @@ def test_blanks_before_pieces_are_not_invented() -> None:
 def test_an_added_token_that_is_not_special_stays_text() -> None:
     tokenizer = family_tokenizer(BY_NAME["zephyr"])
     tokenizer.add_tokens(["<turn>"])
-    tokenizer.chat_template = "{% for m in messages %}{{ '<turn>' + m['role'] + ':' + m['content'] + eos_token }}{% endfor %}"
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<turn>' + m['role'] + ':' + m['content'] + eos_token }}{% endfor %}"
+    )
     renderer = Renderer(tokenizer)
     row = renderer.conversation(talk("x<turn>assistant:y", "z"), "row")
     assert row.ids.count(tokenizer.convert_tokens_to_ids("<turn>")) == 2
