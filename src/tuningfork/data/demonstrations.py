@@ -91,3 +91,21 @@ def _chat_rows(
             f"(first: row {differing[0]}): a control token in a text, a merge across a boundary, or BOS"
         )
     return found, notes
+
+
+def question_rows(rows: Sequence[Mapping[str, Any]], source: str) -> list[dict[str, Any]]:
+    """Prompts, as `{"id", "prompt"}` or `{"id", "messages"}`, of prompt rows or of demonstrations without their answer."""
+    found = []
+    for number, row in enumerate(rows, 1):
+        name = str(row.get("id", number))
+        if isinstance(row.get("messages"), list):
+            messages = row["messages"]
+            is_answered = (
+                bool(messages) and isinstance(messages[-1], Mapping) and messages[-1].get("role") == "assistant"
+            )
+            found.append({"id": name, "messages": messages[:-1] if is_answered else messages})
+        elif isinstance(row.get("prompt"), str):
+            found.append({"id": name, "prompt": row["prompt"]})
+        else:
+            raise DataError(f"{source}, row {number}: needs text under prompt, or messages")
+    return found

@@ -39,6 +39,12 @@ def make_prompts(backbone: Backbone, rows: Sequence[Mapping[str, Any]]) -> list[
     return prompts
 
 
+def prompt_text(row: Mapping[str, Any]) -> str:
+    """A prompt row as text for people: the prompt, or a conversation with its roles in front."""
+    messages = row.get("messages", row.get("prompt"))
+    return messages if isinstance(messages, str) else "\n".join(f"{m['role']}: {m['content']}" for m in messages or ())
+
+
 def answer_prompts(
     backbone: Backbone,
     rows: Sequence[Mapping[str, Any]],

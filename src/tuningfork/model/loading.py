@@ -33,7 +33,8 @@ def load_backbone(
     """The model and tokenizer of `source` (folder, artifact's model folder, or hub id), every parameter frozen.
 
     A folder that holds only a peft adapter is loaded with its base and merged. With `adapter` the chosen parameters
-    train; `chat` settles the chat template first. `dtype` is that of the stored weights: keep fp32 for whatever trains. ModelError for anything unusable.
+    train; `chat` settles the chat template first. `dtype` is that of the stored weights: keep fp32 for whatever trains.
+    ModelError for anything unusable.
     """
     folder = local_folder(source)
     if folder is not None and (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():

@@ -21,6 +21,8 @@ class RunModels:
     """settings of the stage that sampled last: `sampling` is how answers are drawn"""
     prompt_ending: str
     """white space that every prompt of the run ends with; a question typed in a chat gets it too"""
+    talks: bool = False
+    """whether the run trained on conversations; a chat then goes through the model's chat template"""
 
 
 def find_models(run: Path) -> RunModels:
@@ -37,7 +39,8 @@ def find_models(run: Path) -> RunModels:
     settings = next((m["settings"] for _, m in reversed(manifests) if "sampling" in m["settings"]), {})
     before = models[writers[1]] if len(writers) > 1 else None
     ending = _common_ending([folder / "samples.jsonl" for folder, m in manifests if m["kind"] == "evaluate"])
-    return RunModels(before, models[writers[0]], models.get("reward"), settings, ending)
+    talks = any(m["kind"] == "sft" and m.get("figures", {}).get("format") == "conversation" for _, m in manifests)
+    return RunModels(before, models[writers[0]], models.get("reward"), settings, ending, talks)
 
 
 def _common_ending(files: list[Path]) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tuningfork.evals.knowledge import KnowledgeSettings, check_knowledge
 from tuningfork.model.settings import AdapterSettings, Full, ModelSource, ScratchModel
 from tuningfork.settings import Input, Settings
 from tuningfork.stage import StageContext
-from tuningfork.train.settings import OptimizerSettings
+from tuningfork.train.settings import Batching, OptimizerSettings
 
 if TYPE_CHECKING:
+    from tuningfork.data.rows import TokenRow
     from tuningfork.model.backbone import Backbone
 
 
@@ -33,6 +34,11 @@ class StageSettings(Settings):
     """rows of text per step"""
     length: int = Field(default=64, ge=2)
     """tokens per row"""
+    packing: Literal["concatenate", "best_fit", "none"] = "concatenate"
+    """`concatenate` cuts the texts, one behind the other, into full rows, and attention crosses them as in GPT-2;
+    `best_fit` puts whole texts into rows without any seeing another; `none` gives each text a row"""
+    batching: Batching = "random"
+    """which rows share a step; `length_grouped` is for rows of different lengths"""
     micro_batch: int | None = Field(default=None, ge=1)
     """rows per forward pass; the gradient does not depend on it"""
     optimizer: OptimizerSettings = OptimizerSettings(learning_rate=2.5e-3, floor=0.03)
@@ -40,11 +46,16 @@ class StageSettings(Settings):
     knowledge: KnowledgeSettings | None = None
     """a check of what the model knows after this stage; its gate stops the run"""
 
+    @model_validator(mode="after")
+    def _every_setting_has_an_effect(self) -> Self:
+        if self.packing == "concatenate" and self.batching != "random":
+            raise ValueError("batching has no effect on rows of one length; set packing or remove it")
+        return self
+
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Train, measure on held-out text, save."""
     from tuningfork.data.jsonl import read_jsonl
-    from tuningfork.data.rows import pack_text
     from tuningfork.evals.perplexity import text_figures
     from tuningfork.model.saving import save_backbone, verify_saved
     from tuningfork.model.tree import parameter_tree
@@ -55,8 +66,8 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     backbone = _make_backbone(stage, settings, texts)
     stage.events.say(parameter_tree(backbone.model))
     if settings.steps:
-        rows = pack_text(backbone.encode, texts, settings.length, backbone.start_ids, backbone.eos_id)
-        stage.events.say(f"{len(texts):,} texts, {len(rows) * settings.length:,} tokens")
+        rows = _training_rows(settings, backbone, texts)
+        stage.events.say(f"{len(texts):,} texts, {sum(len(row.ids) for row in rows):,} tokens in {len(rows):,} rows")
         stream = TextStream(
             backbone,
             rows,
@@ -64,7 +75,11 @@ def run(stage: StageContext, settings: StageSettings) -> None:
             batch_rows=settings.batch_rows,
             seed=stage.seed,
             micro_batch=settings.micro_batch,
+            batching=settings.batching,
         )
+        if settings.packing != "concatenate":
+            stage.figures["padding_share"] = stream.padding_share(settings.steps)
+            stage.events.say(f"padding is {stage.figures['padding_share']:.0%} of all positions")
         Loop(stage, {"policy": backbone.model}, [stream], settings.optimizer, settings.steps, label="pretrain").run()
     if settings.heldout:
         heldout = [row["text"] for row in read_jsonl(stage.inputs["heldout"].reference, required=("text",))]
@@ -73,6 +88,16 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         check_knowledge(stage, backbone, settings.knowledge)
     save_backbone(backbone, stage.out / "model")
     verify_saved(backbone, stage.out / "model")
+
+
+def _training_rows(settings: StageSettings, backbone: Backbone, texts: list[str]) -> list[TokenRow]:
+    from tuningfork.data.packing import document_rows, pack_rows
+    from tuningfork.data.rows import pack_text
+
+    if settings.packing == "concatenate":
+        return pack_text(backbone.encode, texts, settings.length, backbone.start_ids, backbone.eos_id)
+    rows = document_rows(backbone.encode, texts, settings.length, backbone.start_ids, backbone.eos_id)
+    return pack_rows(rows, settings.length) if settings.packing == "best_fit" else rows
 
 
 def _make_backbone(stage: StageContext, settings: StageSettings, texts: list[str]) -> Backbone:

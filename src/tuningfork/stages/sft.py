@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import TYPE_CHECKING, Literal, Self
 
+from pydantic import Field, model_validator
+
+from tuningfork.evals.heldout import HeldoutSettings
 from tuningfork.evals.knowledge import KnowledgeSettings, check_knowledge
-from tuningfork.model.settings import AdapterSettings, Full
+from tuningfork.evals.stopping import StopProbeSettings, check_stopping
+from tuningfork.model.settings import AdapterSettings, ChatSettings, Full
 from tuningfork.settings import Input, Settings
 from tuningfork.stage import StageContext
-from tuningfork.train.settings import OptimizerSettings, ReplaySettings
+from tuningfork.train.settings import Batching, OptimizerSettings, ReplaySettings
+
+if TYPE_CHECKING:
+    from tuningfork.data.demonstrations import Demonstrations
+    from tuningfork.data.rows import TokenRow
+    from tuningfork.evals.heldout import HeldoutLook
+    from tuningfork.model.backbone import Backbone
 
 
 class StageSettings(Settings):
@@ -17,7 +27,11 @@ class StageSettings(Settings):
     model: Input = "pretrain/model"
     """model to start from"""
     data: Input
-    """demonstrations: `{"prompt", "completion"}` rows, or `{"messages": [...]}` rows in ChatML"""
+    """demonstrations: `{"prompt", "completion"}` rows, or `{"messages": [...]}` rows"""
+    chat: ChatSettings = ChatSettings()
+    """how conversations are rendered"""
+    too_long: Literal["refuse", "skip"] = "refuse"
+    """what happens to a demonstration longer than the context; skipped ones are counted, nothing is ever cut"""
     adapter: AdapterSettings = Full()
     """what to train"""
     steps: int | None = Field(default=None, ge=1)
@@ -25,53 +39,141 @@ class StageSettings(Settings):
     epochs: float | None = Field(default=None, gt=0)
     """passes over the data, where `steps` is empty; 1 when both are"""
     batch_rows: int = Field(default=64, ge=1)
-    """demonstrations per step"""
+    """rows per step: demonstrations, or packed rows of several"""
+    packing: Literal["none", "best_fit"] = "none"
+    """`best_fit` puts several demonstrations into a row, without any seeing another"""
+    length: int | None = Field(default=None, ge=2)
+    """tokens of a packed row; empty means the model's context"""
+    batching: Batching = "random"
+    """which rows share a step"""
     micro_batch: int | None = Field(default=None, ge=1)
     """rows per forward pass; the gradient does not depend on it"""
     optimizer: OptimizerSettings = OptimizerSettings(learning_rate=3e-4)
     """learning rate and its schedule"""
     replay: ReplaySettings | None = None
     """earlier text trained beside the demonstrations; without it a narrow set makes the model forget"""
+    heldout: HeldoutSettings | None = None
+    """demonstrations that are not trained on: their loss, sampled answers, and which weights are kept"""
+    stop_probe: StopProbeSettings | None = None
+    """a check that the model ends its answers; its gate stops the run"""
     knowledge: KnowledgeSettings | None = None
     """a check of what the model knows after this stage; its gate stops the run"""
 
+    @model_validator(mode="after")
+    def _every_setting_has_an_effect(self) -> Self:
+        if self.length is not None and self.packing == "none":
+            raise ValueError("length is that of packed rows; set packing: best_fit or remove it")
+        return self
+
 
 def run(stage: StageContext, settings: StageSettings) -> None:
-    """Train on demonstrations (and replay), check, save."""
-    from tuningfork.data.demonstrations import demonstration_rows
-    from tuningfork.data.jsonl import read_jsonl
+    """Train on demonstrations (and replay), look at held-out ones, check, save."""
     from tuningfork.errors import RecipeError
     from tuningfork.model.loading import load_backbone
     from tuningfork.model.saving import save_backbone, verify_saved
-    from tuningfork.model.tree import parameter_tree
+    from tuningfork.model.tree import count_parameters, parameter_tree
     from tuningfork.streams.text import TextStream, replay_stream
-    from tuningfork.train.loop import Loop
+    from tuningfork.train.advice import learning_rate_advice
+    from tuningfork.train.loop import Hook, Loop
 
     if settings.steps is not None and settings.epochs is not None:
         raise RecipeError("give either steps or epochs, not both: steps would win and epochs have no effect")
-    source = stage.inputs["data"].reference
-    backbone = load_backbone(stage.inputs["model"].reference, stage.runtime, adapter=settings.adapter, seed=stage.seed)
+    reference = stage.inputs["model"].reference
+    backbone = load_backbone(reference, stage.runtime, adapter=settings.adapter, chat=settings.chat, seed=stage.seed)
     stage.events.say(parameter_tree(backbone.model))
-    rows = demonstration_rows(backbone, read_jsonl(source), source)
-    num_targets = sum(sum(row.is_target) for row in rows)
-    share = num_targets / sum(len(row.ids) for row in rows)
-    stage.events.say(f"{len(rows):,} demonstrations, {num_targets:,} target tokens ({share:.0%} of all tokens)")
+    num_parameters, rate = count_parameters(backbone.model).total, settings.optimizer.learning_rate
+    stage.events.say(learning_rate_advice(rate, num_parameters, settings.adapter.kind))
+    rows = _training_rows(stage, settings, backbone)
     steps = settings.steps or max(1, round((settings.epochs or 1.0) * len(rows) / settings.batch_rows))
-    streams = [
-        TextStream(
-            backbone,
-            rows,
-            name="answers",
-            batch_rows=settings.batch_rows,
-            seed=stage.seed,
-            micro_batch=settings.micro_batch,
-        )
-    ]
+    main = TextStream(
+        backbone,
+        rows,
+        name="answers",
+        batch_rows=settings.batch_rows,
+        seed=stage.seed,
+        micro_batch=settings.micro_batch,
+        batching=settings.batching,
+    )
+    stage.figures["padding_share"] = main.padding_share(steps)
+    stage.events.say(f"padding is {stage.figures['padding_share']:.0%} of all positions")
+    streams = [main]
     if settings.replay:
         streams.append(replay_stream(backbone, settings.replay, stage.inputs["replay.data"].reference, stage.seed))
-    Loop(stage, {"policy": backbone.model}, streams, settings.optimizer, steps, label="sft").run()
-    stage.figures.update(demonstrations=len(rows), supervised_share=share)
+    look = _heldout_look(stage, settings, backbone)
+    hooks = [Hook(look.settings.every, look)] if look else []
+    Loop(stage, {"policy": backbone.model}, streams, settings.optimizer, steps, label="sft", hooks=hooks).run()
+    if look:
+        look.finish(steps)
+    if settings.stop_probe:
+        check_stopping(stage, backbone, settings.stop_probe)
     if settings.knowledge:
         check_knowledge(stage, backbone, settings.knowledge)
     save_backbone(backbone, stage.out / "model")
     verify_saved(backbone, stage.out / "model")
+
+
+def _training_rows(stage: StageContext, settings: StageSettings, backbone: Backbone) -> list[TokenRow]:
+    """Rows of the demonstrations, packed if asked for; what they are and what became of them is said and recorded."""
+    from tuningfork.data.packing import pack_rows
+    from tuningfork.errors import RecipeError
+    from tuningfork.model.backbone import UNLIMITED
+
+    found = _read(stage, settings, backbone, "data")
+    if not found.is_chat and settings.chat != ChatSettings():
+        raise RecipeError("chat has no effect: the data are prompts and completions, not conversations; remove it")
+    num_targets = sum(sum(row.is_target) for row in found.rows)
+    share = num_targets / sum(len(row.ids) for row in found.rows)
+    stage.events.say(f"{len(found.rows):,} demonstrations, {num_targets:,} target tokens ({share:.0%} of all tokens)")
+    for note in (*backbone.notes, *found.notes):
+        stage.events.say(note)
+    if (
+        found.is_chat
+        and settings.adapter.kind == "lora"
+        and settings.chat.template == "own"
+        and not settings.adapter.tokens
+    ):
+        stage.events.say(
+            "the rows of the template's control tokens stay as they are; if this model never saw them (it is a base "
+            "model), name them under adapter.tokens"
+        )
+    kind = "conversation" if found.is_chat else "completion"
+    stage.figures.update(demonstrations=len(found.rows), supervised_share=share, format=kind)
+    if found.num_skipped:
+        stage.figures["skipped"] = found.num_skipped
+    if settings.packing == "none":
+        return found.rows
+    length = settings.length or backbone.max_length
+    if length >= UNLIMITED or length > backbone.max_length:
+        raise RecipeError(f"length has to be given and at most the model's context ({backbone.max_length} tokens)")
+    packed = pack_rows(found.rows, length)
+    stage.figures["packed_rows"] = len(packed)
+    stage.events.say(
+        f"packed into {len(packed):,} rows of at most {length} tokens; a step trains on "
+        f"{settings.batch_rows * len(found.rows) / len(packed):.0f} demonstrations on average"
+    )
+    return packed
+
+
+def _heldout_look(stage: StageContext, settings: StageSettings, backbone: Backbone) -> HeldoutLook | None:
+    from tuningfork.data.demonstrations import question_rows
+    from tuningfork.data.jsonl import read_jsonl
+    from tuningfork.evals.heldout import HeldoutLook
+
+    if settings.heldout is None:
+        return None
+    source = stage.inputs["heldout.data"].reference
+    found = _read(stage, settings, backbone, "heldout.data")
+    for note in found.notes:
+        stage.events.say(f"held-out: {note}")
+    questions = question_rows(read_jsonl(source)[: settings.heldout.samples], source)
+    return HeldoutLook(stage, backbone, settings.heldout, found.rows, questions)
+
+
+def _read(stage: StageContext, settings: StageSettings, backbone: Backbone, name: str) -> Demonstrations:
+    from tuningfork.data.demonstrations import read_demonstrations
+    from tuningfork.data.jsonl import read_jsonl
+
+    source = stage.inputs[name].reference
+    return read_demonstrations(
+        backbone, read_jsonl(source), source, loss_on=settings.chat.loss_on, too_long=settings.too_long
+    )

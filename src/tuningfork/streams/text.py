@@ -115,13 +115,27 @@ def target_logits(backbone: Backbone, batch: TokenBatch) -> tuple[Tensor, Tensor
 @torch.no_grad()
 def text_nll(backbone: Backbone, rows: Sequence[TokenRow], batch_rows: int = 64) -> tuple[float, int]:
     """Sum of the negative log-likelihoods of all target tokens, and how many there are."""
-    total, count = 0.0, 0
+    total, _, count = _target_sums(backbone, rows, batch_rows)
+    return total, count
+
+
+@torch.no_grad()
+def target_figures(backbone: Backbone, rows: Sequence[TokenRow], batch_rows: int = 64) -> dict[str, float]:
+    """`loss`, the mean negative log-likelihood of all target tokens, and `token_accuracy`."""
+    total, num_right, count = _target_sums(backbone, rows, batch_rows)
+    return {"loss": total / count, "token_accuracy": num_right / count}
+
+
+def _target_sums(backbone: Backbone, rows: Sequence[TokenRow], batch_rows: int) -> tuple[float, float, int]:
+    total, num_right, count = 0.0, 0.0, 0
     for start in range(0, len(rows), batch_rows):
         batch = collate(rows[start : start + batch_rows], backbone.pad_id).to(backbone.device)
         logits, targets, _ = target_logits(backbone, batch)
-        total += float(token_loss(logits, targets)[0].double().sum())
+        losses, metrics = token_loss(logits, targets)
+        total += float(losses.double().sum())
+        num_right += float(metrics["token_accuracy"].sum())
         count += len(targets)
-    return total, count
+    return total, num_right, count
 
 
 @torch.no_grad()

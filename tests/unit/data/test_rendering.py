@@ -162,7 +162,7 @@ def test_dropped_thoughts_are_refused_and_an_empty_block_is_context() -> None:
 
 
 def test_a_generation_prompt_that_no_answer_follows_is_refused() -> None:
-    with pytest.raises(TemplateRefusal, match="asks for an answer with .*<think>.* but puts"):
+    with pytest.raises(TemplateRefusal, match=r"asks for an answer with .*<think>.* but puts"):
         Renderer(family_tokenizer(BY_NAME["deepseek"], "deepseek_r1"))
 
 

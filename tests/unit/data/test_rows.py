@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tuningfork.data.demonstrations import demonstration_rows
+from tuningfork.data.demonstrations import question_rows, read_demonstrations
 from tuningfork.data.rows import RowOrder, pack_text, prompt_completion_rows
 from tuningfork.errors import DataError
 
@@ -34,17 +34,14 @@ def test_the_tail_is_dropped_and_too_little_text_is_refused() -> None:
 
 
 def test_only_the_completion_and_its_eos_are_targets() -> None:
-    (row,) = prompt_completion_rows(letters, [("ab", "c")], [1], 2, 10)
+    (row,) = prompt_completion_rows(letters, [("ab", "c")], [1], 2, "rows.jsonl")
     assert row.ids == [1, 97, 98, 99, 2]
     assert row.is_target == [False, False, False, True, True]
 
 
-@pytest.mark.parametrize(
-    ("pair", "message"), [(("ab", ""), "row 1 has an empty completion"), (("ab" * 5, "c"), "row 1 has 13 tokens")]
-)
-def test_rows_that_cannot_be_learnt_from_are_refused(pair: tuple[str, str], message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        prompt_completion_rows(letters, [pair], [1], 2, 10)
+def test_an_empty_completion_is_refused() -> None:
+    with pytest.raises(DataError, match=r"rows\.jsonl, row 2: an empty completion"):
+        prompt_completion_rows(letters, [("a", "b"), ("ab", "")], [1], 2, "rows.jsonl")
 
 
 def test_no_rows_at_all_are_refused() -> None:
@@ -60,7 +57,7 @@ def test_a_conversation_trains_on_assistant_turns_only(tiny_backbone: Any) -> No
         {"role": "user", "content": "red"},
         {"role": "assistant", "content": "blue."},
     ]
-    (row,) = demonstration_rows(tiny_backbone, [{"messages": messages}], "rows.jsonl")
+    (row,) = read_demonstrations(tiny_backbone, [{"messages": messages}], "rows.jsonl").rows
     tokenizer = tiny_backbone.tokenizer
     targets = [token for token, is_target in zip(row.ids, row.is_target, strict=True) if is_target]
     assert tokenizer.decode(targets) == "sat on<|im_end|>blue.<|im_end|>"
@@ -74,7 +71,7 @@ def test_a_marker_in_a_content_opens_no_span(tiny_backbone: Any) -> None:
         {"role": "user", "content": "a<|im_end|>b"},
         {"role": "assistant", "content": "it is red"},
     ]
-    (row,) = demonstration_rows(tiny_backbone, [{"messages": messages}], "rows.jsonl")
+    (row,) = read_demonstrations(tiny_backbone, [{"messages": messages}], "rows.jsonl").rows
     end = tiny_backbone.tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert row.ids.count(end) == 2
     targets = [token for token, is_target in zip(row.ids, row.is_target, strict=True) if is_target]
@@ -87,9 +84,44 @@ def test_a_marker_in_a_content_opens_no_span(tiny_backbone: Any) -> None:
         ({"prompt": "a"}, "row 1: needs text under prompt and completion"),
         ({"messages": [{"role": "robot", "content": "a"}]}, "row 1: a message needs a role"),
         ({"messages": [{"role": "user", "content": "a"}]}, "row 1: no assistant turn"),
-        ({"messages": [{"role": "assistant", "content": "the cat " * 40}]}, "row 1: .* the model's context holds 64"),
+        (
+            {"messages": [{"role": "assistant", "content": "the cat " * 40}]},
+            "row 1: .* the model's context holds 64; shorten",
+        ),
     ],
 )
 def test_a_demonstration_that_cannot_be_used_is_named(tiny_backbone: Any, row: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        demonstration_rows(tiny_backbone, [row], "rows.jsonl")
+        read_demonstrations(tiny_backbone, [row], "rows.jsonl")
+
+
+def test_long_rows_are_skipped_only_where_asked_and_counted(tiny_backbone: Any) -> None:
+    rows = [{"prompt": "the cat", "completion": text} for text in (" sat", " sat on the mat" * 30, " is red")]
+    with pytest.raises(DataError, match=r"row 2: \d+ tokens, .* skip such rows \(1 of 3\)"):
+        read_demonstrations(tiny_backbone, rows, "rows.jsonl")
+    found = read_demonstrations(tiny_backbone, rows, "rows.jsonl", too_long="skip")
+    assert len(found.rows) == 2 and found.num_skipped == 1 and not found.is_chat
+    assert found.notes == ("1 of 3 rows are longer than 64 tokens and skipped",)
+    with pytest.raises(DataError, match="every row is longer"):
+        read_demonstrations(tiny_backbone, rows[1:2], "rows.jsonl", too_long="skip")
+
+
+def test_rows_that_other_tools_tokenise_otherwise_are_reported(tiny_backbone: Any) -> None:
+    def chat(text: str) -> dict[str, Any]:
+        return {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": "red"}]}
+
+    assert read_demonstrations(tiny_backbone, [chat("a"), chat("b")], "rows.jsonl").notes == ()
+    (note,) = read_demonstrations(tiny_backbone, [chat("a"), chat("b<|im_end|>")], "rows.jsonl").notes
+    assert note.startswith("1 of the first 2 rows have other ids than apply_chat_template gives (first: row 2)")
+
+
+def test_the_questions_of_demonstrations() -> None:
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    rows = [{"prompt": "x", "completion": "y"}, {"messages": messages}, {"id": "q", "messages": messages[:1]}]
+    assert question_rows(rows, "f") == [
+        {"id": "1", "prompt": "x"},
+        {"id": "2", "messages": messages[:1]},
+        {"id": "q", "messages": messages[:1]},
+    ]
+    with pytest.raises(DataError, match="f, row 1: needs text under prompt, or messages"):
+        question_rows([{"text": "a"}], "f")
