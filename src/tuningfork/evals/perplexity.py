@@ -16,17 +16,15 @@ if TYPE_CHECKING:
 def text_figures(backbone: Backbone, texts: Sequence[str], length: int) -> dict[str, float]:
     """Perplexity per token and bits per byte of texts; only the second compares across tokenizers.
 
-    bits per byte = NLL per token * tokens / (bytes * ln 2), with each text's EOS among the tokens.
+    bits per byte = NLL / (bytes * ln 2), with each text's EOS among the tokens. Each text is read by itself, one longer
+    than `length` tokens in pieces.
     """
-    from tuningfork.data.rows import pack_text
-    from tuningfork.streams.text import text_nll
+    from tuningfork.streams.text import text_nll, text_rows
 
-    rows = pack_text(backbone.encode, texts, length, backbone.start_ids, backbone.eos_id)
-    nll, count = text_nll(backbone, rows)
-    num_tokens = sum(len(ids) + 1 for ids in backbone.encode(texts))
+    rows = text_rows(backbone, texts, length, "none")
+    nll, count = text_nll(backbone, sorted(rows, key=lambda row: len(row.ids)))
     num_bytes = sum(len(text.encode()) for text in texts)
-    per_token = nll / count
-    return {"perplexity": math.exp(per_token), "bits_per_byte": per_token * num_tokens / (num_bytes * math.log(2))}
+    return {"perplexity": math.exp(nll / count), "bits_per_byte": nll / (num_bytes * math.log(2))}
 
 
 def perplexity_measure(

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 def new_model(settings: ScratchSettings, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
     """A `LlamaForCausalLM` with random weights.
 
-    Matrices are normal with std 1 / sqrt(inputs), embeddings with half of 1 / sqrt(width), norms are 1. At these widths
-    the usual 0.02 is several times smaller, and facts are learnt twice as late (docs/log.md). Each matrix draws from its
-    own stream, keyed by (seed, name), so that nothing depends on the order of creation.
+    Matrices and embeddings are normal, norms are 1. Each matrix draws from its own stream, keyed by (seed, name), so that
+    nothing depends on the order of creation.
     """
     library = transformers_library()
     config = library.LlamaConfig(
@@ -32,6 +31,7 @@ def new_model(settings: ScratchSettings, tokenizer: PreTrainedTokenizerBase, see
         max_position_embeddings=settings.context,
         rope_parameters={"rope_type": "default", "rope_theta": settings.rope_theta},
         tie_word_embeddings=settings.tied,
+        initializer_range=settings.initializer_range,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -41,8 +41,7 @@ def new_model(settings: ScratchSettings, tokenizer: PreTrainedTokenizerBase, see
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() == 2:
-                std = parameter.shape[1] ** -0.5 * (0.5 if "embed_tokens" in name else 1.0)
-                parameter.normal_(0.0, std, generator=generator(seed, "init", name))
+                parameter.normal_(0.0, settings.initializer_range, generator=generator(seed, "init", name))
     model.generation_config = library.GenerationConfig(
         do_sample=True,
         pad_token_id=tokenizer.pad_token_id,

@@ -30,6 +30,8 @@ class ScratchSettings(Settings):
     """whether the output matrix is the embedding matrix"""
     rope_theta: float = Field(default=10_000.0, gt=0)
     """base of the rotary position frequencies"""
+    initializer_range: float = Field(default=0.02, gt=0)
+    """standard deviation of the normal distribution that matrices and embeddings start from"""
 
     @model_validator(mode="after")
     def _check_heads(self) -> ScratchSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
@@ -10,10 +10,9 @@ from tuningfork.evals.knowledge import KnowledgeSettings, check_knowledge
 from tuningfork.model.settings import AdapterSettings, Full, ModelSource, ScratchModel
 from tuningfork.settings import Input, Settings
 from tuningfork.stage import StageContext
-from tuningfork.train.settings import Batching, OptimizerSettings
+from tuningfork.train.settings import Batching, OptimizerSettings, Packing
 
 if TYPE_CHECKING:
-    from tuningfork.data.rows import TokenRow
     from tuningfork.model.backbone import Backbone
 
 
@@ -34,9 +33,8 @@ class StageSettings(Settings):
     """rows of text per step"""
     length: int = Field(default=64, ge=2)
     """tokens per row"""
-    packing: Literal["concatenate", "best_fit", "none"] = "concatenate"
-    """`concatenate` cuts the texts, one behind the other, into full rows, and attention crosses them as in GPT-2;
-    `best_fit` puts whole texts into rows without any seeing another; `none` gives each text a row"""
+    packing: Packing = "concatenate"
+    """how texts fill rows: `concatenate` lets them see each other, `best_fit` and `none` do not"""
     batching: Batching = "random"
     """which rows share a step; `length_grouped` is for rows of different lengths"""
     micro_batch: int | None = Field(default=None, ge=1)
@@ -59,14 +57,14 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     from tuningfork.evals.perplexity import text_figures
     from tuningfork.model.saving import save_backbone, verify_saved
     from tuningfork.model.tree import parameter_tree
-    from tuningfork.streams.text import TextStream
+    from tuningfork.streams.text import TextStream, text_rows
     from tuningfork.train.loop import Loop
 
     texts = [row["text"] for row in read_jsonl(stage.inputs["data"].reference, required=("text",))]
     backbone = _make_backbone(stage, settings, texts)
     stage.events.say(parameter_tree(backbone.model))
     if settings.steps:
-        rows = _training_rows(settings, backbone, texts)
+        rows = text_rows(backbone, texts, settings.length, settings.packing)
         stage.events.say(f"{len(texts):,} texts, {sum(len(row.ids) for row in rows):,} tokens in {len(rows):,} rows")
         stream = TextStream(
             backbone,
@@ -88,16 +86,6 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         check_knowledge(stage, backbone, settings.knowledge)
     save_backbone(backbone, stage.out / "model")
     verify_saved(backbone, stage.out / "model")
-
-
-def _training_rows(settings: StageSettings, backbone: Backbone, texts: list[str]) -> list[TokenRow]:
-    from tuningfork.data.packing import document_rows, pack_rows
-    from tuningfork.data.rows import pack_text
-
-    if settings.packing == "concatenate":
-        return pack_text(backbone.encode, texts, settings.length, backbone.start_ids, backbone.eos_id)
-    rows = document_rows(backbone.encode, texts, settings.length, backbone.start_ids, backbone.eos_id)
-    return pack_rows(rows, settings.length) if settings.packing == "best_fit" else rows
 
 
 def _make_backbone(stage: StageContext, settings: StageSettings, texts: list[str]) -> Backbone:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tuningfork.batch import TokenBatch
 from tuningfork.data.jsonl import read_jsonl
-from tuningfork.data.packing import padding_share
+from tuningfork.data.packing import document_rows, pack_rows, padding_share
 from tuningfork.data.rows import LengthGroupedOrder, RowOrder, TokenRow, pack_text
 from tuningfork.methods.average import average_weights
 from tuningfork.methods.supervised import token_loss
@@ -18,7 +18,7 @@ from tuningfork.model.backbone import Backbone
 from tuningfork.model.packing import check_documents
 from tuningfork.tensors import predictors
 from tuningfork.train.loop import LossOutput, StatelessStream
-from tuningfork.train.settings import Batching, ReplaySettings
+from tuningfork.train.settings import Batching, Packing, ReplaySettings
 
 
 def collate(rows: Sequence[TokenRow], pad_id: int) -> TokenBatch:
@@ -83,10 +83,18 @@ class TextStream(StatelessStream):
         return text_loss(self.backbone, batch)
 
 
+def text_rows(backbone: Backbone, texts: Sequence[str], length: int, packing: Packing) -> list[TokenRow]:
+    """Training rows of at most `length` tokens."""
+    if packing == "concatenate":
+        return pack_text(backbone.encode, texts, length, backbone.start_ids, backbone.eos_id)
+    rows = document_rows(backbone.encode, texts, length, backbone.start_ids, backbone.eos_id)
+    return pack_rows(rows, length) if packing == "best_fit" else rows
+
+
 def replay_stream(backbone: Backbone, settings: ReplaySettings, source: str, seed: int) -> TextStream:
     """The stream of earlier text that keeps what the model knew."""
     texts = [row["text"] for row in read_jsonl(source, required=("text",))]
-    rows = pack_text(backbone.encode, texts, settings.length, backbone.start_ids, backbone.eos_id)
+    rows = text_rows(backbone, texts, settings.length, settings.packing)
     return TextStream(
         backbone,
         rows,

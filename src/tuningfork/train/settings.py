@@ -11,6 +11,10 @@ from tuningfork.settings import Input, Settings
 Batching = Literal["random", "length_grouped"]
 """Which rows share a batch: any, or rows of similar length, which leaves less padding."""
 
+Packing = Literal["concatenate", "best_fit", "none"]
+"""How texts fill rows. `concatenate` cuts them, one behind the other, into full rows, and attention crosses them as in
+GPT-2; `best_fit` puts whole texts into rows without any seeing another; `none` gives each text a row."""
+
 
 class OptimizerSettings(Settings):
     """AdamW with a schedule."""
@@ -46,5 +50,7 @@ class ReplaySettings(Settings):
     """rows of text per optimizer step"""
     length: int = Field(default=64, ge=2)
     """tokens per row"""
+    packing: Packing = "concatenate"
+    """how texts fill rows; best as they did when the model read them first"""
     weight: float = Field(default=1.0, gt=0)
     """weight of its loss (the main stream has weight 1)"""
