@@ -87,6 +87,45 @@ def test_metrics_are_one_object_a_step(straight: Path) -> None:
     assert {"score_mean", "eos", "entropy", "explained_variance", "kl_coefficient"} <= first.keys()
 
 
+PREFERENCE = """  - preference:
+      data: pairs/judgements.jsonl
+      method: {name: dpo, nll_coefficient: 0.1}
+      adapter: {kind: lora, r: 2, targets: [all], last_layers: 1}
+      epochs: 2
+      batch_rows: 8
+      holdout_share: 0.3
+      optimizer: {learning_rate: 1.0e-3}
+      replay: {data: world/replay.jsonl, rows: 4, length: 32, weight: 0.3}
+      sampling: {max_new_tokens: 12}
+      minimum_accuracy: 0
+"""
+
+
+def test_preferences_can_take_the_place_of_reward_and_rl(straight: Path, tmp_path: Path) -> None:
+    text = RECIPE.read_text().replace("tiny-world.yaml", str(HERE / "tiny-world.yaml"))
+    text = text[: text.index("  - reward:")] + PREFERENCE + text[text.index("  - evaluate:") :]
+    text = re.sub(r"\n      reward: .*", "\n      after: preference/model", text)
+    recipe, out = tmp_path / "direct.yaml", straight.with_name("direct")
+    recipe.write_text(text)
+    said = finish(out, recipe=recipe)
+    assert said.count("taken from the store") == 4 and "tuningfork chat" in said
+    manifest = json.loads((out / "5-preference" / "manifest.json").read_text())
+    figures = manifest["figures"]
+    assert figures["verdict_text"].startswith(figures["verdict"]) and figures["verdict_text"] in " ".join(said.split())
+    rows = [json.loads(line) for line in (out / "5-preference" / "metrics.jsonl").read_text().splitlines()]
+    assert {"preference_loss", "margin", "accuracy", "chosen_shift", "rejected_shift", "length_gap"} <= rows[0].keys()
+    assert rows[0]["preference_loss"] == pytest.approx(0.6931472, abs=1e-3) and rows[0]["start_gap_max"] < 1e-3
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["verdict"] in ("better", "worse", "broken", "cannot_tell")
+    assert "preference" in (out / "report.html").read_text()
+    assert weights(out, "5-preference") != weights(straight, "3-sft")
+    command = [sys.executable, "-m", "tuningfork.cli", "chat", str(out)]
+    chat = subprocess.run(
+        command, input="/both\nwhat colour is the vase?\n/quit\n", capture_output=True, text=True, timeout=120
+    )
+    assert chat.returncode == 0 and "before  " in chat.stdout and "after   " in chat.stdout, chat.stderr
+
+
 def test_the_same_command_again_does_nothing(straight: Path) -> None:
     before = {stage: (straight / stage / "manifest.json").stat().st_mtime_ns for stage in STAGES}
     said = finish(straight)

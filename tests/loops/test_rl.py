@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tuningfork.errors import Interrupted, RunError
+from tuningfork.errors import Interrupted, RecipeError, RunError
 from tuningfork.stages import rl
 from tuningfork.stages.rl import StageSettings
 
@@ -72,6 +72,177 @@ def test_what_is_rewarded_becomes_more(make_stage: Any, folder: Path) -> None:
     assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.1
     assert rows[0]["kl"] == pytest.approx(0, abs=1e-4) and rows[-1 if "kl" in rows[-1] else -2]["kl"] > 0.01
     assert abs(rows[0]["ratio_mean"] - 1) < 1e-5 and rows[0]["approx_kl"] < 1e-8
+
+
+def test_ppo_gives_the_numbers_it_gave_when_it_was_the_only_method(make_stage: Any, folder: Path) -> None:
+    """Recorded before other methods came into the stream: loss and gradient norm of each step, then score and KL."""
+    rows = run(make_stage, folder, settings(folder, iterations=3)).events.rows
+    recorded = [
+        (0.195746734738, 1.122847914696),
+        (0.048546317965, 0.510322213173),
+        (0.156874313951, 1.113996744156),
+        (0.024929802865, 0.648034453392),
+        (0.288717657328, 1.153303623199),
+        (0.183383658528, 0.716518223286),
+    ]
+    for row, (loss, norm) in zip(rows, recorded, strict=True):
+        assert (row["loss"], row["gradient_norm"]) == pytest.approx((loss, norm), rel=1e-4)
+    found = [(row["score_mean"], row["kl"]) for row in rows if "kl" in row]
+    assert found[1:] == [
+        pytest.approx((0.09645216912, 0.06188990176), rel=1e-4),
+        pytest.approx((0.13743600249, 0.67794340849), rel=1e-4),
+    ]
+
+
+GROUPS = ("cispo", "dapo", "dr_grpo", "grpo", "gspo", "online_dpo", "rloo")
+OPTIONS: dict[str, dict[str, Any]] = {
+    "dapo": {"overlong_share": None},
+    "gspo": {"clip_low": 0.1, "clip_high": 0.1},
+    "online_dpo": {"beta": 0.02},
+}
+
+
+def without_kl(folder: Path, **changes: Any) -> StageSettings:
+    """`settings` without a price of KL, for methods that charge none."""
+    values = settings(folder, **changes).model_dump(exclude_unset=True)
+    del values["kl"]
+    return StageSettings.model_validate(values)
+
+
+@pytest.mark.parametrize("name", ["a2c", "reinforce", *GROUPS])
+def test_every_method_raises_what_is_rewarded(make_stage: Any, folder: Path, name: str) -> None:
+    charges = name in ("a2c", "reinforce", "grpo", "rloo")
+    build = settings if charges else without_kl
+    rows = run(
+        make_stage, folder, build(folder, method={"name": name, **OPTIONS.get(name, {})}, iterations=20)
+    ).events.rows
+    scores = [row["score_mean"] for row in rows if "score_mean" in row]
+    assert len(scores) == 20 and sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.05
+    first = rows[0]
+    assert abs(first["ratio_mean"] - 1) < 1e-5 and first["approx_kl"] < 1e-8 and first["zero_variance_groups"] < 1
+    assert ("kl" in first) is (charges or name == "online_dpo")
+    if name == "online_dpo":
+        assert first["preference_loss"] == pytest.approx(0.6931472, abs=1e-5)
+
+
+def test_a_method_without_kl_never_looks_at_the_reference(
+    make_stage: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tuningfork.streams.rollouts import Actor
+
+    original, roles = Actor.forward, []
+
+    def watched(self: Any, *arguments: Any, **options: Any) -> Any:
+        roles.append(bool(options.get("reference")))
+        assert self.value_head is None
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(Actor, "forward", watched)
+    stage = run(make_stage, folder, without_kl(folder, method={"name": "dr_grpo"}, iterations=2))
+    assert roles and not any(roles)
+    assert not (stage.out / "model" / "value_head.safetensors").exists()
+
+
+def test_the_critic_stays_with_the_model(make_stage: Any, folder: Path) -> None:
+    from tuningfork.model.heads import ValueHead
+
+    stage = run(make_stage, folder, settings(folder, method={"name": "a2c"}, iterations=2))
+    head = ValueHead.load(stage.out / "model")
+    assert head.out.weight.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_micro_batches_do_not_change_a_step_of_a_group_method(make_stage: Any, folder: Path, name: str) -> None:
+    build = settings if name in ("grpo", "rloo") else without_kl
+    chosen = {"method": {"name": name, **OPTIONS.get(name, {})}, "iterations": 2}
+    whole = run(make_stage, folder, build(folder, **chosen), "whole").events.rows
+    split = run(make_stage, folder, build(folder, micro_batch=3, **chosen), "split").events.rows
+    for row, other in zip(whole, split, strict=True):
+        for key in ("loss", "gradient_norm"):
+            assert row[key] == pytest.approx(other[key], rel=1e-3, abs=1e-6), key
+
+
+def test_a_greedy_baseline_is_the_score_of_the_greedy_responses(make_stage: Any, folder: Path) -> None:
+    method = {"name": "reinforce", "baseline": "greedy"}
+    stage = run(make_stage, folder, settings(folder, method=method, iterations=1))
+    from tuningfork.evals.answers import answer_prompts
+    from tuningfork.model.loading import load_backbone
+    from tuningfork.rollout.settings import SamplingSettings
+    from tuningfork.runtime import Runtime
+
+    backbone = load_backbone(str(folder / "model"), Runtime("cpu", "fp32", 1))
+    greedy = SamplingSettings(max_new_tokens=6, greedy=True)
+    answers = answer_prompts(backbone, PROMPTS, greedy, seed=0, purpose="any").answers
+    raw = [sum(c in "acegikmo" for c in a.text.lower()) / (1 + len(a.text)) for a in answers]
+    mean, deviation = stage.figures["reference_mean"], stage.figures["reference_deviation"]
+    expected = sum((score - mean) / deviation for score in raw) / 4
+    assert stage.events.rows[0]["baseline_mean"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_moving_average_goes_on_after_a_cut(make_stage: Any, folder: Path) -> None:
+    chosen = settings(folder, method={"name": "reinforce", "decay": 0.5}, iterations=6)
+    straight = run(make_stage, folder, chosen, "straight")
+    baselines = [row["baseline_mean"] for row in straight.events.rows]
+    returns = [row["return_mean"] for row in straight.events.rows]
+    assert baselines[0] == 0.0 and baselines[1] == pytest.approx(returns[0], rel=1e-5)
+    assert baselines[2] == pytest.approx((0.25 * returns[0] + 0.5 * returns[1]) / 0.75, rel=1e-5)
+    inputs = {"policy": folder / "model", "prompts": folder / "prompts.jsonl", "reward.function": folder / "reward.py"}
+    stage = make_stage("cut", inputs)
+    stage.events.on_log = lambda step: stage.stop.set("test") if step == 3 else None
+    with pytest.raises(Interrupted):
+        rl.run(stage, chosen)
+    assert weights(run(make_stage, folder, chosen, "cut")) == weights(straight)
+
+
+def dull_reward(folder: Path, dull: str) -> None:
+    (folder / "reward.py").write_text(
+        "def score(prompt, response, metadata):\n"
+        f"    return 0.5 if metadata['root'] in {dull!r} else sum(c in 'acegikmo' for c in response) / (1 + len(response))\n"
+    )
+
+
+def test_prompts_of_one_score_are_dropped_and_others_sampled(make_stage: Any, folder: Path) -> None:
+    dull_reward(folder, "cat mat")
+    method = {"name": "dapo", "overlong_share": None, "resampling": 2}
+    stage = run(make_stage, folder, without_kl(folder, method=method, iterations=2))
+    for row in stage.events.rows:
+        assert row["zero_variance_groups"] == 0.5 and row["sampled_groups"] == 8
+        assert row["samples"] == 4 * 8, "two prompts of each round, until there are four"
+
+
+def test_without_resampling_fewer_prompts_are_trained_on(make_stage: Any, folder: Path) -> None:
+    dull_reward(folder, "cat mat cap")
+    method = {"name": "dapo", "overlong_share": None, "resampling": 0}
+    chosen = without_kl(folder, method=method, iterations=2, minibatches=16)
+    rows = run(make_stage, folder, chosen).events.rows
+    assert all(row["samples"] == 1 for row in rows) and len(rows) == 16, "8 responses fill 8 of 16 mini-batches"
+    assert rows[0]["zero_variance_groups"] == 0.75 and rows[0]["sampled_groups"] == 4
+
+
+def test_where_all_prompts_are_of_one_score_nothing_moves(make_stage: Any, folder: Path) -> None:
+    dull_reward(folder, "cat mat cap map")
+    method = {"name": "dapo", "overlong_share": None, "resampling": 1}
+    chosen = without_kl(folder, method=method, iterations=2, scale_reward={"by": "none"})
+    rows = run(make_stage, folder, chosen).events.rows
+    assert [row["gradient_norm"] for row in rows] == [0.0, 0.0] and rows[0]["zero_variance_groups"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": {"name": "grpo"}, "samples_per_prompt": 1}, "samples_per_prompt: grpo compares responses"),
+        ({"method": {"name": "a2c"}, "minibatches": 2}, "minibatches: a2c takes one step"),
+        ({"method": {"name": "reinforce"}, "value": {"head": "linear"}}, "rl.value has no effect: reinforce"),
+        ({"method": {"name": "dapo"}}, "rl.kl has no effect: dapo"),
+        ({"method": {"name": "online_dpo"}}, "rl.kl has no effect: online_dpo"),
+        ({"method": {"name": "rloo", "kl_in": "none"}}, "rl.kl has no effect: rloo"),
+    ],
+)
+def test_settings_without_effect_are_refused(
+    make_stage: Any, folder: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        run(make_stage, folder, settings(folder, **changes))
 
 
 def test_with_dear_kl_the_policy_stays(make_stage: Any, folder: Path) -> None:

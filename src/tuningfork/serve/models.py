@@ -33,7 +33,7 @@ def find_models(run: Path) -> RunModels:
     folders = sorted((seeds[0] if seeds else run).glob("[0-9]*-*/manifest.json"), key=_number)
     manifests = [(path.parent, json.loads(path.read_text(encoding="utf-8"))) for path in folders]
     models = {m["kind"]: folder / "model" for folder, m in manifests if (folder / "model" / "config.json").is_file()}
-    writers = [kind for kind in ("rl", "sft", "pretrain") if kind in models]
+    writers = [kind for kind in reversed(models) if kind in ("rl", "preference", "sft", "pretrain")]
     if not writers:
         raise RunError(f"{run} holds no model yet; let the run get past its first training stage")
     settings = next((m["settings"] for _, m in reversed(manifests) if "sampling" in m["settings"]), {})

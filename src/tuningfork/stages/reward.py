@@ -125,13 +125,13 @@ class _PairTask:
         from tuningfork.data.judgements import read_judgements
         from tuningfork.errors import DataError
         from tuningfork.randomness import derive_seed, uniforms
-        from tuningfork.streams.judgements import JudgedPair, PairStream
+        from tuningfork.streams.judgements import JudgedPair, PairStream, judged_texts
 
         self.stage, self.settings, self.reward_model = stage, settings, reward_model
         self.train: list[JudgedPair] = []
         self.heldout: list[JudgedPair] = []
         for judgement in read_judgements(stage.inputs["data"].reference):
-            texts = _judged_texts(reward_model, judgement)
+            texts = judged_texts(reward_model.backbone, judgement)
             draw = float(uniforms([derive_seed(stage.seed, "holdout", judgement.root)], 0)[0])
             part = self.heldout if draw < settings.holdout_share else self.train
             part.extend(JudgedPair(texts[a], texts[b], judgement.strength) for a, b in judgement.pairs())
@@ -265,19 +265,6 @@ def score_texts(reward_model: RewardModel, texts: Sequence[JudgedText], batch_ro
         for index, value in zip(part, values, strict=True):
             scores[index] = value
     return scores
-
-
-def _judged_texts(reward_model: RewardModel, judgement: Any) -> list[JudgedText]:
-    """The candidates as ids: those that were sampled where they are known, else tokenised, with EOS where they ended."""
-    from tuningfork.streams.judgements import JudgedText
-
-    backbone = reward_model.backbone
-    prompt = judgement.prompt_ids or [*backbone.start_ids, *backbone.encode([judgement.prompt])[0]]
-    texts = []
-    for candidate in judgement.candidates:
-        ids = candidate.ids or backbone.encode([candidate.text])[0] + [backbone.eos_id] * candidate.has_ended
-        texts.append(JudgedText(prompt, ids))
-    return texts
 
 
 def _labelled_texts(reward_model: RewardModel, source: str) -> list[LabelledText]:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from tuningfork.batch import LabelBatch, PairBatch
+from tuningfork.data.judgements import Judgement
 from tuningfork.data.rows import RowOrder
 from tuningfork.methods import pairwise
+from tuningfork.model.backbone import Backbone
 from tuningfork.model.reward_model import RewardModel
 from tuningfork.randomness import numpy_generator
 from tuningfork.train.loop import LossOutput, StatelessStream
@@ -31,6 +33,16 @@ class JudgedPair:
     chosen: JudgedText
     rejected: JudgedText
     margin: float = 0.0
+
+
+def judged_texts(backbone: Backbone, judgement: Judgement) -> list[JudgedText]:
+    """The candidates as ids: those that were sampled where they are known, else tokenised, with EOS where they ended."""
+    prompt = judgement.prompt_ids or [*backbone.start_ids, *backbone.encode([judgement.prompt])[0]]
+    texts = []
+    for candidate in judgement.candidates:
+        ids = candidate.ids or backbone.encode([candidate.text])[0] + [backbone.eos_id] * candidate.has_ended
+        texts.append(JudgedText(prompt, ids))
+    return texts
 
 
 def collate_texts(texts: Sequence[JudgedText], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:

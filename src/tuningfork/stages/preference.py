@@ -1,0 +1,258 @@
+"""Learn from preferences without a reward model: DPO and its relatives, from judgements or single labelled responses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from tuningfork.methods import preference as preference_methods
+from tuningfork.model.settings import AdapterSettings, Lora
+from tuningfork.rollout.settings import SamplingSettings
+from tuningfork.settings import Input, Settings
+from tuningfork.stage import StageContext
+from tuningfork.train.settings import OptimizerSettings, ReplaySettings
+
+if TYPE_CHECKING:
+    from tuningfork.batch import PreferenceNeeds
+    from tuningfork.evals.preference import Measured
+    from tuningfork.model.backbone import Backbone
+    from tuningfork.streams.preferences import Example, Examples
+
+MethodSettings = preference_methods.settings_choice()
+
+
+class StageSettings(Settings):
+    """Settings of the stage `preference`."""
+
+    model: Input = "sft/model"
+    """model to improve; as it is now it is also the reference"""
+    data: Input
+    """judgements, preference rows `{"prompt", "chosen", "rejected"}`, or for kto also `{"prompt", "completion", "label"}`"""
+    method: MethodSettings = Field(default={"name": "dpo"}, validate_default=True)  # pyright: ignore[reportInvalidTypeForm]
+    """the method and its settings, e.g. `{name: dpo, beta: 0.1}`"""
+    adapter: AdapterSettings = Lora()
+    """what to train"""
+    holdout_share: float = Field(default=0.1, gt=0, lt=1)
+    """share of the roots whose preferences are held out, to measure on"""
+    epochs: float = Field(default=1.0, gt=0)
+    """passes over the preferences"""
+    batch_rows: int = Field(default=64, ge=1)
+    """pairs or responses per step"""
+    micro_batch: int | None = Field(default=None, ge=1)
+    """pairs or responses per forward pass; the gradient does not depend on it"""
+    optimizer: OptimizerSettings = OptimizerSettings(learning_rate=5e-5, schedule="linear", warmup=0.1, floor=0.0)
+    """learning rate and its schedule"""
+    replay: ReplaySettings | None = None
+    """earlier text trained beside the preferences, which keeps what the model knows"""
+    minimum_accuracy: float = Field(default=0.5, ge=0, le=1)
+    """least share of held-out comparisons in the right order"""
+    sampling: SamplingSettings = SamplingSettings(max_new_tokens=40)
+    """how the answers are drawn whose lengths are compared before and after"""
+    answers: int = Field(default=64, ge=1)
+    """held-out prompts that are answered for that"""
+
+
+def run(stage: StageContext, settings: StageSettings) -> None:
+    """Train the policy on preferences, say what it did to likelihoods and lengths, save the merged model and its adapter."""
+    from tuningfork.model.loading import load_backbone
+    from tuningfork.model.saving import save_backbone, verify_saved
+    from tuningfork.model.tree import parameter_tree
+    from tuningfork.streams.preferences import PreferenceStream
+    from tuningfork.streams.text import replay_stream
+    from tuningfork.train.loop import Loop
+
+    method = preference_methods.load(settings.method.name)
+    needs = method.needs(settings.method)
+    backbone = load_backbone(stage.inputs["model"].reference, stage.runtime, adapter=settings.adapter, seed=stage.seed)
+    stage.events.say(parameter_tree(backbone.model))
+    train, heldout = _split(stage, settings, _read(stage, settings, backbone, needs))
+    # Before the loop restores a checkpoint the policy is still the model the stage started from: the reference.
+    before = _Look(stage, settings, backbone, heldout)
+    examples = _with_reference(stage, backbone, train, needs)
+    stream = PreferenceStream(
+        backbone,
+        method,
+        settings.method,
+        examples,
+        batch_rows=settings.batch_rows,
+        seed=stage.seed,
+        runtime=stage.runtime,
+        micro_batch=settings.micro_batch,
+    )
+    streams: list[Any] = [stream]
+    if settings.replay:
+        streams.append(replay_stream(backbone, settings.replay, stage.inputs["replay.data"].reference, stage.seed))
+    steps = max(1, round(settings.epochs * len(train) / settings.batch_rows))
+    Loop(stage, {"policy": backbone.model}, streams, settings.optimizer, steps, label="preference").run()
+    _judge(stage, settings, before, _Look(stage, settings, backbone, heldout), is_paired=not needs.unpaired)
+    save_backbone(backbone, stage.out / "model")
+    verify_saved(backbone, stage.out / "model")
+
+
+def _read(stage: StageContext, settings: StageSettings, backbone: Backbone, needs: PreferenceNeeds) -> list[Example]:
+    """Examples that can be learnt from; what cannot is counted."""
+    from tuningfork.data.feedback import read_feedback
+    from tuningfork.data.jsonl import read_jsonl
+    from tuningfork.data.judgements import read_judgements
+    from tuningfork.errors import RecipeError
+    from tuningfork.streams.judgements import JudgedText, judged_texts
+    from tuningfork.streams.preferences import Example
+
+    source = stage.inputs["data"].reference
+    examples: list[Example] = []
+    if "label" in read_jsonl(source)[0]:
+        if not needs.unpaired:
+            raise RecipeError(
+                f"{source} holds single labelled responses; {settings.method.name} compares two: give judgements or "
+                "rows with chosen and rejected, or use method: {name: kto}"
+            )
+        rows = read_feedback(source)
+        prompts, responses = (
+            backbone.encode([getattr(row, name) for row in rows]) for name in ("prompt", "completion")
+        )
+        for row, prompt, response in zip(rows, prompts, responses, strict=True):
+            text = JudgedText([*backbone.start_ids, *prompt], [*response, backbone.eos_id] if response else [])
+            examples.append(Example((text,), row.root, row.is_desirable))
+    else:
+        for judgement in read_judgements(source):
+            texts = judged_texts(backbone, judgement)
+            for better, worse in judgement.pairs():
+                if needs.unpaired:
+                    examples.append(Example((texts[better],), judgement.root, True))
+                    examples.append(Example((texts[worse],), judgement.root, False))
+                else:
+                    examples.append(Example((texts[better], texts[worse]), judgement.root))
+    return _usable(stage, backbone, examples)
+
+
+def _usable(stage: StageContext, backbone: Backbone, examples: Sequence[Example]) -> list[Example]:
+    """Without examples that teach nothing or do not fit the context; how many there were is said and kept."""
+    from tuningfork.errors import DataError
+
+    kept, dropped = [], {"empty": 0, "too_long": 0, "identical": 0}
+    for example in examples:
+        if not all(text.response for text in example.texts):
+            dropped["empty"] += 1
+        elif max(len(text.prompt) + len(text.response) for text in example.texts) > backbone.max_length:
+            dropped["too_long"] += 1
+        elif len(example.texts) > 1 and example.texts[0].response == example.texts[1].response:
+            dropped["identical"] += 1
+        else:
+            kept.append(example)
+    stage.figures.update({f"dropped_{name}": count for name, count in dropped.items()})
+    if any(dropped.values()):
+        counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in dropped.items() if count)
+        stage.events.say(f"left out of {len(examples)} preferences: {counts}")
+    if not kept:
+        raise DataError(f"{stage.inputs['data'].reference}: no preference can be learnt from ({dropped})")
+    return kept
+
+
+def _split(
+    stage: StageContext, settings: StageSettings, examples: Sequence[Example]
+) -> tuple[list[Example], list[Example]]:
+    """Train and held-out examples, by root: the same roots that the stage `reward` holds out."""
+    from tuningfork.errors import DataError
+    from tuningfork.randomness import derive_seed, uniforms
+
+    train: list[Example] = []
+    heldout: list[Example] = []
+    for example in examples:
+        draw = float(uniforms([derive_seed(stage.seed, "holdout", example.root)], 0)[0])
+        (heldout if draw < settings.holdout_share else train).append(example)
+    kinds = {example.is_desirable for example in heldout}
+    is_enough = len(kinds) == 2 if examples and len(examples[0].texts) == 1 else bool(heldout)
+    if not train or not is_enough:
+        raise DataError(
+            f"{len(train)} preferences to train on and {len(heldout)} held out"
+            f"{'' if is_enough or not heldout else ', all of one kind'}: give preferences of more roots, or another "
+            "holdout_share"
+        )
+    stage.figures.update(train_rows=len(train), heldout_rows=len(heldout))
+    return train, heldout
+
+
+def _with_reference(
+    stage: StageContext, backbone: Backbone, rows: Sequence[Example], needs: PreferenceNeeds
+) -> Examples:
+    """The examples with what the method needs of the reference."""
+    from tuningfork.streams.preferences import Examples, kept_logprobs, pair_strangers
+
+    if not needs.reference:
+        return Examples(rows)
+    key, runtime = stage.inputs["model"].key, stage.runtime
+    texts = [text for row in rows for text in row.texts]
+    reference = kept_logprobs(stage.work, key, backbone, texts, runtime).unflatten(0, (len(rows), -1))
+    if not needs.unpaired:
+        return Examples(rows, reference)
+    good = sum(row.is_desirable for row in rows)
+    stage.events.say(f"{good} desirable and {len(rows) - good} undesirable responses")
+    strangers = pair_strangers(rows, stage.seed, backbone.max_length)
+    return Examples(rows, reference, strangers, kept_logprobs(stage.work, key, backbone, strangers, runtime))
+
+
+class _Look:
+    """The policy as it is: log-probabilities of the held-out responses, and lengths of its own answers."""
+
+    def __init__(
+        self, stage: StageContext, settings: StageSettings, backbone: Backbone, heldout: Sequence[Example]
+    ) -> None:
+        from tuningfork.randomness import derive_seed
+        from tuningfork.rollout.rollout import Prompt, sample
+        from tuningfork.rollout.sampler import LocalEngine
+        from tuningfork.streams.preferences import text_logprobs
+
+        self.rows = heldout
+        logprobs = iter(
+            text_logprobs(backbone, [text for row in heldout for text in row.texts], stage.runtime).tolist()
+        )
+        self.logprobs = [[next(logprobs) for _ in row.texts] for row in heldout]
+        room = backbone.max_length - settings.sampling.max_new_tokens
+        found = {tuple(row.texts[0].prompt): row.root for row in heldout if len(row.texts[0].prompt) <= room}
+        prompts = [Prompt(ids, str(index), root) for index, (ids, root) in enumerate(found.items())]
+        seed = derive_seed(stage.seed, "preference", "answers")
+        engine = LocalEngine(backbone, runtime=stage.runtime, say=stage.events.say)
+        answers = sample(engine, prompts[: settings.answers], settings.sampling, seed=seed)
+        self.answer_lengths = [len(answer.response_ids) for answer in answers]
+
+
+def _judge(stage: StageContext, settings: StageSettings, before: _Look, after: _Look, *, is_paired: bool) -> None:
+    """Figures of the held-out preferences, the verdict, and the gate."""
+    from tuningfork.evals.preference import measure, verdict
+
+    chosen, rejected = _measured(before, after)
+    figures = measure(
+        chosen,
+        rejected,
+        is_paired=is_paired,
+        answers_before=before.answer_lengths,
+        answers_after=after.answer_lengths,
+        seed=stage.seed,
+    )
+    kind, text = verdict(figures)
+    stage.figures.update(asdict(figures) | {"length_gap": figures.length_gap, "verdict": kind, "verdict_text": text})
+    stage.events.say(text)
+    stage.gate(
+        "accuracy",
+        figures.accuracy >= settings.minimum_accuracy,
+        f"{figures.accuracy:.3f} of {figures.comparisons} held-out comparisons in the right order (at least "
+        f"{settings.minimum_accuracy}); {kind}",
+        accuracy=figures.accuracy,
+    )
+
+
+def _measured(before: _Look, after: _Look) -> tuple[list[Measured], list[Measured]]:
+    """Chosen and rejected (desirable and undesirable) held-out responses with their likelihoods before and after."""
+    from tuningfork.evals.preference import Measured
+
+    chosen: list[Measured] = []
+    rejected: list[Measured] = []
+    for row, old, new in zip(before.rows, before.logprobs, after.logprobs, strict=True):
+        for place, text in enumerate(row.texts):
+            is_chosen = row.is_desirable if len(row.texts) == 1 else place == 0
+            measured = Measured(old[place], new[place], len(text.response), row.root)
+            (chosen if is_chosen else rejected).append(measured)
+    return chosen, rejected
