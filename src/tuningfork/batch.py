@@ -102,9 +102,11 @@ class Experience(Batch):
 
     Columns are response tokens. scores (B,): the reward of each response after the rules for missing EOS and clipping.
     old_logprobs (B, T): under the policy that sampled; ref_logprobs (B, T): under the reference; values (B, T): the
-    critic's estimate BEFORE each token was chosen; mask (B, T): True up to and including EOS; groups (B,): the same
-    number for responses to one prompt; kl_coefficient: reward taken per nat of KL. What a method does not need (see
-    `Needs`) may be None.
+    critic's estimate BEFORE each token was chosen; mask (B, T): True up to and including EOS, nowhere in the row of a
+    response that could not be scored; groups (B,): the same number for responses to one prompt; baselines (B,): what
+    the score is compared with, from a greedy response or earlier batches; prefix_scores (B, T + 1): normalised
+    scores of the prompt with the first 0, 1, ... response tokens, where the reward gives them; max_length: tokens a
+    response may have; kl_coefficient: reward taken per nat of KL. What a method does not need (see `Needs`) may be None.
 
     Example: two responses of 3 and 1 tokens:
         scores = [1.0, -1.0], old_logprobs.shape == (2, 3), mask = [[1, 1, 1], [1, 0, 0]]
@@ -116,7 +118,15 @@ class Experience(Batch):
     ref_logprobs: Tensor | None = None
     values: Tensor | None = None
     groups: Tensor | None = None
+    baselines: Tensor | None = None
+    prefix_scores: Tensor | None = None
+    max_length: int | None = None
     kl_coefficient: float = 0.0
+
+    @property
+    def is_scored(self) -> Tensor:
+        """(B,) True on responses that take part."""
+        return self.mask.any(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,3 +189,60 @@ class Needs:
     """The entropy of the policy at each token, with gradient."""
     groups: bool = False
     """Several responses to each prompt."""
+    on_policy: bool = False
+    """Responses of the very policy that is updated: one pass over a batch, in one optimizer step."""
+    greedy: bool = False
+    """The score of the greedy response to each prompt, as baselines."""
+    moving_average: float | None = None
+    """The average return of earlier batches, as baselines; the number is what one batch leaves of it (decay)."""
+    resampling: int | None = None
+    """Only prompts whose responses differ in score; rounds of sampling other prompts in place of those dropped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairLogprobs(Batch):
+    """What a preference method computes its loss from: pairs of responses of which the first was preferred.
+
+    All (B,): chosen and rejected, log-probability of the response under the policy, SUMMED over its tokens, with
+    gradient; ref_chosen and ref_rejected, the same under the reference, fixed, None for a method without one;
+    chosen_lengths and rejected_lengths, tokens of the responses.
+
+    Example: PairLogprobs(chosen=[-4.0], rejected=[-6.0], chosen_lengths=[4], rejected_lengths=[3])
+    """
+
+    chosen: Tensor
+    rejected: Tensor
+    chosen_lengths: Tensor
+    rejected_lengths: Tensor
+    ref_chosen: Tensor | None = None
+    ref_rejected: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextLogprobs(Batch):
+    """What a method for unpaired feedback computes its loss from: responses that were found good or bad.
+
+    All (B,): logprobs under the policy, summed over the response's tokens, with gradient; ref_logprobs under the
+    reference, fixed; is_desirable, boolean. kl: the policy's KL from the reference, in nats a response, estimated over
+    the whole optimizer step before it is split.
+
+    Example: TextLogprobs(logprobs=[-4.0, -6.0], ref_logprobs=[-5.0, -5.0], is_desirable=[True, False], kl=0.1)
+    """
+
+    logprobs: Tensor
+    ref_logprobs: Tensor
+    is_desirable: Tensor
+    kl: float
+
+
+@dataclass(frozen=True)
+class PreferenceNeeds:
+    """What a preference method wants computed for it.
+
+    Example: PreferenceNeeds(reference=True)
+    """
+
+    reference: bool = False
+    """Log-probabilities under the reference."""
+    unpaired: bool = False
+    """Single responses with a verdict (`TextLogprobs`) instead of pairs (`PairLogprobs`)."""

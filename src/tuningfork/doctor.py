@@ -149,6 +149,4 @@ def _device() -> Iterator[Finding]:
     if runtime.precision == "bf16":
         yield Finding("ok", "precision", "bf16: the hardware multiplies it")
     else:
-        yield Finding(
-            "ok", "precision", "fp32: this hardware has no fast bf16, which would about halve the time of large models"
-        )
+        yield Finding("ok", "precision", "fp32: on a GPU with fast bf16 large models would take about half the time")

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -17,14 +17,16 @@ from tuningfork import __version__
 from tuningfork.artifacts.events import METRICS, RunEvents, Send, set_aside
 from tuningfork.artifacts.manifest import FILE as MANIFEST
 from tuningfork.artifacts.manifest import Manifest, ManifestGate, read_manifest, write_manifest
+from tuningfork.artifacts.reads import ReadLedger
 from tuningfork.artifacts.run_folder import RunFolder
 from tuningfork.artifacts.store import Store, content_key, read_marker, remove_temporary, write_marker
-from tuningfork.errors import DataError, GateFailed
+from tuningfork.errors import DataError, GateFailed, RecipeError
 from tuningfork.keys import PathHashes, hub_key, stage_key
 from tuningfork.kinds import stage_module
 from tuningfork.recipe import Recipe, Stage
 from tuningfork.references import PathReference, StageReference
 from tuningfork.runtime import Runtime
+from tuningfork.settings import read_once_inputs
 from tuningfork.sources import code_version
 from tuningfork.stage import ResolvedInput, StageContext, StopFlag
 
@@ -43,6 +45,11 @@ class Pipeline:
     runtime: Runtime
     _contents: dict[str, Path] = field(default_factory=dict)
 
+    @property
+    def reads(self) -> ReadLedger:
+        """Who has read which test prompts."""
+        return ReadLedger(self.store.folder / "test-reads.jsonl")
+
     def run(self) -> None:
         """Run every stage that is not complete. GateFailed at the first failing check, Interrupted when stopped."""
         hashes = PathHashes(self.store.folder / "hashes.json")
@@ -55,8 +62,9 @@ class Pipeline:
             keys = {name: found.key for name, found in inputs.items()}
             key = stage_key(stage, keys, code_version(stage.kind), self.runtime.device, self.runtime.precision)
             if not self._take_complete(stage, key, out):
-                self._run_stage(stage, key, out, inputs)
+                self._run_stage(stage, key, out, self._count_reads(stage, inputs))
             self._contents[stage.id] = out
+            self._refuse_second_reads(hashes)
 
     def _input(self, stage: Stage, name: str, hashes: PathHashes) -> ResolvedInput:
         reference = stage.inputs[name]
@@ -72,6 +80,32 @@ class Pipeline:
         if isinstance(reference, PathReference):
             return ResolvedInput(str(reference.path), hashes.key(reference.path), reference.path)
         return ResolvedInput(reference.name, hub_key(reference.name))
+
+    def _count_reads(self, stage: Stage, inputs: Mapping[str, ResolvedInput]) -> dict[str, ResolvedInput]:
+        """The inputs, of which those that are for testing know how many settings have read them; this read included."""
+        counted = dict(inputs)
+        for name in read_once_inputs(stage.settings):
+            reads = self.reads.record(inputs[name].key, self.recipe.choice, str(self.folder.path))
+            counted[name] = replace(inputs[name], num_choices=reads)
+        return counted
+
+    def _refuse_second_reads(self, hashes: PathHashes) -> None:
+        """RecipeError as soon as it is known that test prompts were read with other settings, before more is spent."""
+        if self.recipe.header.second_read:
+            return
+        waiting = [stage for stage in self.recipe.stages if stage.id not in self._contents]
+        for stage in waiting:
+            for name in read_once_inputs(stage.settings):
+                reference = stage.inputs[name]
+                if isinstance(reference, StageReference) and reference.stage not in self._contents:
+                    continue
+                others = self.reads.others(self._input(stage, name, hashes).key, self.recipe.choice)
+                if others:
+                    raise RecipeError(
+                        f"{stage.id}.{name}: these test prompts were read with other settings (by {others[-1]}); "
+                        "choosing settings by their test result makes it look better than it is. Choose by the monitor's "
+                        "figures, or say second_read=true: the report then counts the reads"
+                    )
 
     def _take_complete(self, stage: Stage, key: str, out: Path) -> bool:
         """Whether the stage is complete, in this folder or in the store; afterwards it is in both."""

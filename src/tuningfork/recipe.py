@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from tuningfork.artifacts.files import hash_json
 from tuningfork.composition import (
     COMMAND_LINE,
     STAGE_KEYS,
@@ -53,6 +54,8 @@ class RecipeHeader(Settings):
     """the data, for stages that say `$data` or `$data/file`"""
     runtime: RuntimeSettings = RuntimeSettings()
     """device, precision and threads"""
+    second_read: bool = False
+    """whether test prompts may be read again after other settings were tried on them; the report counts how often"""
     stages: list[dict[str, Any]] = Field(min_length=1)
     """the stages in order, `- <kind>: {settings}`; `id` names a stage whose kind occurs twice"""
     variants: dict[Literal["pretrained"], dict[str, Any]] = Field(default_factory=dict)
@@ -95,6 +98,11 @@ class Recipe:
     def name(self) -> str:
         """The recipe's name."""
         return self.header.name
+
+    @property
+    def choice(self) -> str:
+        """Hash of everything somebody chose: the kinds and settings of all stages, without seeds, names and code."""
+        return hash_json([[stage.kind, absolute_inputs(stage)] for stage in self.stages])
 
     def with_seed(self, seed: int) -> Recipe:
         """The same recipe for one of its seeds."""

@@ -26,6 +26,14 @@ Input = Annotated[str, InputMarker()]
 """What a stage reads: an earlier stage (`sft`), a file of its artifact (`world/sft.jsonl`), a path, or a hub id."""
 
 
+class ReadOnceMarker(InputMarker):
+    """Marks an input that may be read with one choice of settings only; see `ReadOnceInput`."""
+
+
+ReadOnceInput = Annotated[str, ReadOnceMarker()]
+"""An input that says how good a run is: read once. A second read with other settings is refused unless asked for."""
+
+
 @dataclass(frozen=True)
 class CodeMarker:
     """Marks a field whose value makes the run execute code that is not Tuningfork's; see `Code`, `RemoteCode`."""
@@ -43,6 +51,11 @@ RemoteCode = Annotated[bool, CodeMarker("remote code of the model")]
 def input_fields(settings: BaseModel) -> dict[str, str]:
     """The inputs that `settings` name: dotted field name -> value, nested settings included, empty ones left out."""
     return {".".join(map(str, location)): value for location, value in marked_values(settings, InputMarker)}
+
+
+def read_once_inputs(settings: BaseModel) -> list[str]:
+    """Dotted names of the inputs that may be read with one choice of settings only."""
+    return [".".join(map(str, location)) for location, _ in marked_values(settings, ReadOnceMarker)]
 
 
 def marked_values(settings: BaseModel, marker: type) -> list[tuple[tuple[str | int, ...], Any]]:

@@ -27,13 +27,14 @@ class ResolvedInput:
 
     `path` is a file or folder that exists, or None for a hub id; `reference` is what a loader should be given: the
     path as text, or the hub id. `key` changes when the content changes. `manifest` is the producing stage's manifest,
-    empty for files from outside.
+    empty for files from outside. `num_choices`, for a `ReadOnceInput`: how many different settings have read it so far.
     """
 
     reference: str
     key: str
     path: Path | None = None
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    num_choices: int = 1
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 WHITEN_EPSILON = 1e-8
 
+LOG_2 = 0.6931471805599453
+
+SURE_LOGPROB = 1e-7
+"""A log-probability nearer to 0 than this is taken as this, where 1 - p is asked for."""
+
 CHUNK_ELEMENTS = 4_194_304
 """Logits that are turned into log-probabilities at a time: 16 MB in fp32."""
 
@@ -96,6 +101,19 @@ def logsigmoid(x: Tensor) -> Tensor:
     """log(sigmoid(x)), finite for every finite x (log of sigmoid is -inf below -88 in fp32)."""
     x = _at_least_fp32(x)
     return -x.new_zeros(()).logaddexp(-x)
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """log(1 - exp(x)) of x <= 0: the log-probability of what has probability 1 - exp(x).
+
+    By expm1 near 0 and by log1p far from it (Maechler 2012), each exact where the other loses all digits. x is kept
+    SURE_LOGPROB below 0, where the result would be -inf; the gradient there is 0.
+    """
+    x = _at_least_fp32(x).clamp(max=-SURE_LOGPROB)
+    is_near = x > -LOG_2
+    near = (-x.where(is_near, x.new_full((), -LOG_2)).expm1()).log()
+    far = (-x.where(~is_near, x.new_full((), -LOG_2)).exp()).log1p()
+    return near.where(is_near, far)
 
 
 def last_index(mask: Tensor) -> Tensor:

@@ -66,10 +66,20 @@ def test_every_method_has_a_formula_test(path: Path) -> None:
     assert module in imported or module.rpartition(".")[0] in imported
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "methods" / "policy").glob("[!_]*.py")), ids=lambda path: path.stem)
-def test_every_policy_method_cites_its_paper_and_fits_a_short_file(path: Path) -> None:
+NAMED = sorted(path for family in ("policy", "preference") for path in (PACKAGE / "methods" / family).glob("[!_]*.py"))
+
+
+@pytest.mark.parametrize("path", NAMED, ids=lambda path: path.stem)
+def test_every_named_method_cites_its_paper_and_fits_a_short_file(path: Path) -> None:
     source = path.read_text()
     assert re.search(r"\d{4}\.\d{4,5}", ast.get_docstring(ast.parse(source)) or ""), (
         "the docstring names an arXiv number"
     )
     assert len(source.splitlines()) <= 150
+
+
+@pytest.mark.parametrize("path", NAMED, ids=lambda path: path.stem)
+def test_every_named_method_has_a_row_in_the_docs(path: Path) -> None:
+    link = f"](../{path.relative_to(ROOT).as_posix()})"
+    rows = [row for row in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8").splitlines() if link in row]
+    assert len(rows) == 1 and rows[0].startswith("| "), f"docs/methods.md needs one row that links {path.name}"

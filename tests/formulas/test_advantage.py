@@ -6,7 +6,17 @@ import pytest
 import torch
 from checks import Rows, close, close_rows, mask_of, padded, ragged, unpadded
 
-from tuningfork.methods.advantage import gae
+from tuningfork.methods.advantage import (
+    GROUP_EPSILON,
+    Groups,
+    best_and_worst,
+    compare_in_groups,
+    critic_metrics,
+    flat_share,
+    gae,
+    on_every_token,
+    rewards_to_go,
+)
 
 LENGTHS = [5, 1, 8, 3]
 
@@ -94,3 +104,94 @@ def test_inputs_are_left_alone() -> None:
     gae(rewards, values, mask_of([1], 2), 1.0, 0.95)
     close(rewards, [[1.0, 9.0]])
     close(values, [[2.0, 9.0]])
+
+
+NUMBERS = [9, 4, 9, 4, 2, 9, 4]
+SCORES = [1.0, 5.0, 2.0, 5.0, 3.0, 6.0, 7.0]
+COUNTED = [True, True, True, True, True, True, False]
+
+
+def groups_of(scores: list[float], counted: list[bool] | None = None, *, unbiased: bool = True) -> Groups:
+    return compare_in_groups(
+        torch.tensor(scores, dtype=torch.float64),
+        torch.tensor(NUMBERS),
+        torch.tensor(COUNTED if counted is None else counted),
+        unbiased=unbiased,
+    )
+
+
+def test_groups_worked_example() -> None:
+    # group 9: 1, 2, 6: mean 3, squares 14.  group 4: 5, 5 (7 does not count): flat.  group 2: 3 alone
+    groups = groups_of(SCORES)
+    close(groups.centred, [-2.0, 0.0, -1.0, 0.0, 0.0, 3.0, 0.0])
+    close(groups.counts, [3.0, 2.0, 3.0, 2.0, 1.0, 3.0, 2.0])
+    seven = 7**0.5
+    close(groups.deviations, [seven, 0.0, seven, 0.0, 0.0, seven, 0.0])
+    assert groups.is_flat.tolist() == [False, True, False, True, True, False, True]
+    close(groups_of(SCORES, unbiased=False).deviations[0], (14 / 3) ** 0.5)
+    close(groups.leave_one_out(), [-3.0, 0.0, -1.5, 0.0, 0.0, 4.5, 0.0])
+    close(groups.standardised()[[0, 2, 5]], [x / (seven + 1e-4) for x in (-2.0, -1.0, 3.0)])
+    assert GROUP_EPSILON == 1e-4
+    assert flat_share(groups, torch.tensor(NUMBERS)) == 2 / 3
+
+
+def test_what_is_not_counted_has_no_effect_even_where_it_is_not_a_number() -> None:
+    groups = groups_of([*SCORES[:6], math.nan])
+    close(groups.centred, groups_of(SCORES).centred)
+    nobody = groups_of(SCORES, [False] * 7)
+    assert bool((nobody.centred == 0).all()) and bool((nobody.deviations == 0).all()) and bool(nobody.is_flat.all())
+    assert flat_share(nobody, torch.tensor(NUMBERS)) == 1.0
+
+
+def test_equal_scores_are_exactly_flat() -> None:
+    groups = groups_of([0.1] * 7)
+    assert bool((groups.centred == 0).all()) and bool((groups.standardised() == 0).all())
+
+
+def test_group_comparison_carries_no_gradient() -> None:
+    live = torch.tensor(SCORES, requires_grad=True)
+    groups = compare_in_groups(live, torch.tensor(NUMBERS), torch.tensor(COUNTED))
+    assert not groups.centred.requires_grad and not groups.deviations.requires_grad
+
+
+def test_best_and_worst_of_each_group_that_differs() -> None:
+    scores, numbers = torch.tensor([1.0, 5.0, 6.0, 4.0, 3.0, 6.0, 9.0]), torch.tensor(NUMBERS)
+    best, worst = best_and_worst(scores, numbers, torch.tensor(COUNTED))
+    assert best.tolist() == [1, 2] and worst.tolist() == [3, 0]  # group 4: rows 1, 3; group 9: rows 0, 2, 5
+    best, worst = best_and_worst(torch.zeros(7), numbers, torch.tensor(COUNTED))
+    assert best.tolist() == [] and worst.tolist() == []
+
+
+def test_best_and_worst_match_loops() -> None:
+    numbers, scores = torch.tensor([3, 1, 1, 3, 0, 0, 3, 1, 0, 0]), torch.tensor(ragged(11, [10])[0])
+    best, worst = best_and_worst(scores, numbers, torch.ones(10, dtype=torch.bool))
+    for place, number in enumerate((0, 1, 3)):
+        rows = [row for row in range(10) if numbers[row] == number]
+        assert int(best[place]) == max(rows, key=lambda row: float(scores[row]))
+        assert int(worst[place]) == min(rows, key=lambda row: float(scores[row]))
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.7])
+def test_rewards_to_go_match_loops(gamma: float) -> None:
+    rewards = ragged(12, LENGTHS)
+    found = rewards_to_go(padded(rewards, math.nan, 10), mask_of(LENGTHS, 10), gamma)
+    expected = [[sum(gamma**k * later for k, later in enumerate(row[t:])) for t in range(len(row))] for row in rewards]
+    close_rows(unpadded(found, mask_of(LENGTHS, 10)), expected)
+    assert not rewards_to_go(torch.ones(1, 1, requires_grad=True), mask_of([1])).requires_grad
+
+
+def test_undiscounted_is_the_default() -> None:
+    close(rewards_to_go(padded([[1.0, 2.0]]), mask_of([2])), [[3.0, 2.0]])
+
+
+def test_one_number_on_every_token() -> None:
+    live = torch.tensor([2.0, 3.0], requires_grad=True)
+    spread = on_every_token(live, mask_of([1, 2], 3))
+    close(spread, [[2.0, 0.0, 0.0], [3.0, 3.0, 0.0]])
+    assert not spread.requires_grad
+
+
+def test_critic_metrics() -> None:
+    # values 1, 2, returns 2, 4, means 1.5 and 3; what is left is 1, 2: variance 1/4 of 1
+    found = critic_metrics(padded([[1.0, 2.0]], 9.0, 3), padded([[2.0, 4.0]], 9.0, 3), mask_of([2], 3))
+    assert found == {"explained_variance": 0.75, "value_mean": 1.5, "return_mean": 3.0}

@@ -154,8 +154,9 @@ def test_fixed_coefficient_does_not_move() -> None:
 def test_settings_choose_the_controller() -> None:
     assert kl.controller(kl.Settings(), 1000, 64) == kl.FixedKL(0.05)
     steered = kl.Settings(coefficient=0.1, target=3.0)
-    assert kl.controller(steered, 1000, 64) == kl.AdaptiveKL(0.1, 3.0, 1000)
-    assert kl.controller(kl.Settings(target=3.0, horizon=200), 1000, 64) == kl.AdaptiveKL(0.05, 3.0, 200)
+    assert kl.controller(steered, 1000, 64) == kl.AdaptiveKL(0.1, 3.0, 200)  # a fifth of 1,000
+    assert kl.controller(steered, 100, 64) == kl.AdaptiveKL(0.1, 3.0, 64)  # and a batch at least
+    assert kl.controller(kl.Settings(target=3.0, horizon=300), 1000, 64) == kl.AdaptiveKL(0.05, 3.0, 300)
 
 
 def test_horizon_shorter_than_a_batch_is_refused() -> None:

@@ -306,9 +306,9 @@ def test_a_step_down_the_gradient_raises_what_was_better_than_expected() -> None
 
 
 def test_missing_parts_are_named() -> None:
-    with pytest.raises(AssertionError, match="values and a reference"):
+    with pytest.raises(AssertionError, match="PPO needs values"):
         ppo.advantages(replace(experience(), values=None), ppo.Settings())
-    with pytest.raises(AssertionError, match="values and a reference"):
+    with pytest.raises(AssertionError, match="reference"):
         ppo.advantages(replace(experience(), ref_logprobs=None), ppo.Settings())
     for field in ("values", "old_values", "returns"):
         with pytest.raises(AssertionError, match="values and returns"):
@@ -323,6 +323,13 @@ def test_needs() -> None:
     assert ppo.needs(ppo.Settings()) == Needs(values=True, reference=True)
     assert ppo.needs(EVERYTHING) == Needs(values=True, reference=True, entropy=True)
     assert ppo.needs(ppo.Settings(entropy_coefficient=0.5)).entropy
+    assert not ppo.needs(ppo.Settings(kl_in="none")).reference
+
+
+def test_without_kl_the_reference_is_not_looked_at() -> None:
+    free = ppo.Settings(kl_in="none")
+    estimate, _ = ppo.advantages(replace(experience(), ref_logprobs=None), free)
+    close(estimate.advantages, ppo.advantages(experience(beta=0.0), ppo.Settings())[0].advantages, 1e-12)
 
 
 def test_defaults_are_the_published_ones() -> None:

@@ -4,10 +4,18 @@ import math
 
 import pytest
 import torch
-from checks import Rows, close, close_rows, differentiate, gradient, padded, ragged
+from checks import Rows, close, close_rows, differentiate, gradient, mask_of, padded, ragged, unpadded
 from torch import Tensor
 
-from tuningfork.methods.surrogate import clipped_surrogate, clipped_value_loss, surrogate_metrics
+from tuningfork.methods.surrogate import (
+    clipped_surrogate,
+    clipped_value_loss,
+    group_metrics,
+    policy_gradient,
+    ratio_metrics,
+    sequence_log_ratio,
+    surrogate_metrics,
+)
 
 ROWS = [4, 4, 4]
 
@@ -145,3 +153,64 @@ def test_approx_kl_expects_the_divergence_from_old_to_new() -> None:
     zero = torch.zeros(1, 3, dtype=torch.float64)
     approx = surrogate_metrics(new.log(), old.log(), zero, zero)["approx_kl"]
     close((old * approx).sum(), (old * (old / new).log()).sum(), 1e-12)
+
+
+def test_two_clip_ranges() -> None:
+    # A = 1: 1.4 is below 1 + 0.5, 1.6 is clipped to it.  A = -1: 0.85 is clipped to 1 - 0.1, 0.95 is above it
+    advantages = torch.tensor([[1.0, 1.0, -1.0, -1.0]], dtype=torch.float64)
+    losses = clipped_surrogate(logs(1.4, 1.6, 0.85, 0.95), logs(1, 1, 1, 1), advantages, 0.1, 0.5)
+    close(losses, [[-1.4, -1.5, 0.9, 0.95]])
+
+
+def test_policy_gradient() -> None:
+    live, fixed = torch.tensor([[-2.0]], requires_grad=True), torch.tensor([[3.0]], requires_grad=True)
+    loss = policy_gradient(live, fixed)
+    close(loss, [[6.0]])
+    loss.sum().backward()
+    assert live.grad is not None and fixed.grad is None
+    close(live.grad, [[-3.0]])
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_sequence_log_ratio_matches_loops(mean: bool) -> None:
+    lengths = [3, 1, 4]
+    new, old = ragged(13, lengths), ragged(14, lengths)
+    mask = mask_of(lengths, 6)
+    found = sequence_log_ratio(padded(new, math.nan, 6), padded(old, math.nan, 6), mask, mean=mean)
+    expected = [
+        [sum(p - q for p, q in zip(row, other, strict=True)) / (len(row) if mean else 1)] * len(row)
+        for row, other in zip(new, old, strict=True)
+    ]
+    close_rows(unpadded(found, mask), expected)
+    empty = sequence_log_ratio(torch.ones(1, 2), torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.bool), mean=mean)
+    close(empty, [[0.0, 0.0]])
+
+
+def test_sequence_log_ratio_gives_every_token_the_gradient_of_the_sum() -> None:
+    x = padded([[0.1, 0.2, 0.3]])
+    mask = mask_of([3])
+    close(gradient(lambda p: sequence_log_ratio(p, 0 * x, mask, mean=False)[0, 0], x), [[1.0, 1.0, 1.0]])
+    close(gradient(lambda p: sequence_log_ratio(p, 0 * x, mask, mean=True)[0, 0], x), [[1 / 3, 1 / 3, 1 / 3]])
+    old = (0 * x).requires_grad_()
+    sequence_log_ratio(x.clone().requires_grad_(), old, mask, mean=True).sum().backward()
+    assert old.grad is None
+
+
+def test_ratio_metrics() -> None:
+    losses = torch.tensor([[3.0]], dtype=torch.float64, requires_grad=True)
+    found = ratio_metrics(logs(1.5).requires_grad_(), logs(1), losses)
+    assert found.keys() == {"policy_loss", "ratio_mean", "ratio_max", "approx_kl"}
+    assert not any(metric.requires_grad for metric in found.values())
+    close([found[name][0, 0] for name in found], [3.0, 1.5, 1.5, 0.5 - math.log(1.5)])
+
+
+def test_group_metrics_tell_the_sides_of_the_clip_apart() -> None:
+    advantages = torch.tensor([[2.0, 2.0, -1.0, -1.0]], dtype=torch.float64)
+    new, old = logs(1.5, 0.5, 1.5, 0.5), logs(1, 1, 1, 1)
+    losses = clipped_surrogate(new, old, advantages, 0.2).requires_grad_()
+    found = group_metrics(new, old, advantages, losses, new.exp().requires_grad_())
+    assert not any(metric.requires_grad for metric in found.values())
+    close(found["clip_fraction"], [[1.0, 0.0, 0.0, 1.0]])
+    close(found["clip_fraction_high"], [[1.0, 0.0, 0.0, 0.0]])
+    close(found["clip_fraction_low"], [[0.0, 0.0, 0.0, 1.0]])
+    close(found["ratio_mean"], [[1.5, 0.5, 1.5, 0.5]])

@@ -316,3 +316,27 @@ def test_metrics_skip_parts_without_entries() -> None:
     none = ({"a": torch.tensor([9.0]), "a_max": torch.tensor([9.0])}, torch.tensor([False]))
     assert tensors.reduce_metrics([one, none]) == {"a": 3.0, "a_max": 3.0}
     assert tensors.reduce_metrics([none]) == {}
+
+
+def test_log1mexp_worked_example() -> None:
+    # 1 - 1/2, 1 - 1/4
+    x = torch.tensor([0.5, 0.25], dtype=torch.float64).log()
+    close(tensors.log1mexp(x), [math.log(0.5), math.log(0.75)])
+
+
+@pytest.mark.parametrize("x", [-1e-5, -0.3, -0.6931, -0.6932, -2.0, -30.0, -700.0])
+def test_log1mexp_and_its_gradient_keep_their_digits(x: float) -> None:
+    """log(1 - exp(x)) by whichever of expm1 and log1p is exact there; its slope is -1 / (exp(-x) - 1)."""
+    expected = math.log(-math.expm1(x)) if x > -0.5 else math.log1p(-math.exp(x))
+    point = torch.tensor(x, dtype=torch.float64)
+    assert tensors.log1mexp(point).item() == pytest.approx(expected, rel=1e-12)
+    assert gradient(tensors.log1mexp, point).item() == pytest.approx(-1 / math.expm1(-x), rel=1e-9)
+    assert tensors.log1mexp(point.float()).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_log1mexp_of_what_is_sure_is_finite() -> None:
+    for x in (0.0, -1e-12):
+        point = torch.tensor(x)
+        assert tensors.log1mexp(point).item() == pytest.approx(math.log(1e-7), rel=1e-5)
+        assert gradient(tensors.log1mexp, point).item() == 0.0
+    assert tensors.log1mexp(torch.tensor([-1.0], dtype=torch.bfloat16)).dtype == torch.float32

@@ -178,3 +178,24 @@ def test_the_critic_does_not_see_the_action(tiny_backbone: Any) -> None:
     one, other = values(50), values(60)
     assert one[:3].eq(0).all() and one[3:].ne(0).all()
     assert torch.equal(one, other)
+
+
+def test_a_reward_paid_by_prefixes_is_the_same_reward(make_stage: Any, folder: Path, tiny_backbone: Any) -> None:
+    """The scores do not change, the advantages do, and the policy still learns what is rewarded."""
+    from tuningfork.model.reward_model import RewardModel
+
+    reward_model = RewardModel.create(tiny_backbone, seed=3)
+    reward_model.save(folder / "reward")
+    inputs = {"policy": folder / "model", "prompts": folder / "prompts.jsonl", "reward.model": folder / "reward"}
+    scores, losses = {}, {}
+    for prefixes in (False, True):
+        stage = make_stage(f"prefixes-{prefixes}", inputs)
+        reward = {"name": "learned", "model": str(folder / "reward"), "prefixes": prefixes}
+        rl.run(stage, settings(folder, reward=reward))
+        rows = [row for row in stage.events.rows if "score_mean" in row]
+        scores[prefixes] = [row["score_mean"] for row in rows]
+        losses[prefixes] = rows[0]["value_loss"]
+    assert scores[True][0] == pytest.approx(scores[False][0], abs=1e-5)
+    assert losses[True] != pytest.approx(losses[False], rel=1e-3)
+    spread = 0.1
+    assert sum(scores[True][-3:]) / 3 > scores[True][0] + spread

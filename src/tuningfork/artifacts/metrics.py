@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Direction = Literal["higher", "lower", "neither"]
-Group = Literal["step", "supervised", "reward model", "policy", "rollout", "text", "evaluation"]
+Group = Literal["step", "supervised", "reward model", "policy", "preference", "rollout", "text", "evaluation"]
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,18 @@ _LIST = (
            "k3 estimate of KL(old || new) within one batch of rollouts", True),
     Metric("clip_fraction", "clip fraction", "share", "neither", "policy",
            "share of tokens whose ratio left the clip range; 0.02 to 0.2 is usual", True),
+    Metric("clip_fraction_high", "clip fraction above", "share", "neither", "policy",
+           "share of tokens of better responses whose ratio rose over the clip range"),
+    Metric("clip_fraction_low", "clip fraction below", "share", "neither", "policy",
+           "share of tokens of worse responses whose ratio fell under the clip range"),
+    Metric("baseline_mean", "baseline", "", "neither", "policy", "mean of what returns are compared with"),
+    Metric("overlong_penalty", "overlong penalty", "", "higher", "policy",
+           "mean of what was added to scores of responses near the length limit"),
+    Metric("pairs", "pairs", "count", "neither", "policy", "prompts whose best and worst response make a pair"),
     Metric("value_clip_fraction", "value clip fraction", "share", "neither", "policy",
            "share of tokens whose value left its clip range"),
+    Metric("old_new_gap", "log-prob gap", "nats", "neither", "policy",
+           "mean difference of a token's log-prob from the one recorded before the update"),
     Metric("old_new_gap_max", "largest log-prob gap", "nats", "neither", "policy",
            "largest difference of a token's log-prob from the one recorded before the update"),
     Metric("entropy", "entropy", "nats/token", "neither", "policy",
@@ -74,12 +84,37 @@ _LIST = (
     Metric("return_mean", "return", "", "higher", "policy", "mean of the returns the critic learns"),
     Metric("kl_clamp_fraction", "KL clamp rate", "share", "lower", "policy",
            "share of tokens whose log-ratio was clamped in k2 or k3"),
+    # preference methods
+    Metric("preference_loss", "loss on preferences", "", "lower", "preference",
+           "the method's loss without likelihood terms; log 2 for DPO before the first update", True),
+    Metric("margin", "margin", "", "higher", "preference",
+           "how far the chosen response is ahead of the rejected one, in the method's own units", True),
+    Metric("chosen_nll", "likelihood term", "nats/token", "lower", "preference",
+           "minus the log-probability a token of the chosen response"),
+    Metric("chosen_logprob", "chosen log-prob", "nats/response", "higher", "preference",
+           "log-probability of the chosen (or desirable) response, summed over its tokens"),
+    Metric("rejected_logprob", "rejected log-prob", "nats/response", "neither", "preference",
+           "log-probability of the rejected (or undesirable) response, summed over its tokens"),
+    Metric("chosen_shift", "shift of the chosen", "nats/response", "higher", "preference",
+           "log-probability of the chosen (or desirable) response, less that before training; often below 0", True),
+    Metric("rejected_shift", "shift of the rejected", "nats/response", "lower", "preference",
+           "log-probability of the rejected (or undesirable) response, less that before training", True),
+    Metric("length_gap", "length gap", "tokens", "neither", "preference",
+           "tokens of the chosen response less those of the rejected one"),
+    Metric("start_gap_max", "largest log-prob gap", "nats/token", "lower", "preference",
+           "largest difference a token between the policy before any update and the log-probs recorded"),
+    Metric("reference_kl", "KL that KTO measures from", "nats/response", "neither", "preference",
+           "mean log-ratio of responses to other prompts, before it is kept at 0 or more"),
     # rollouts
     Metric("iteration", "iteration", "count", "neither", "rollout", "batches of rollouts so far"),
     Metric("score_mean", "score (proxy)", "", "higher", "rollout",
            "mean raw score of the reward on sampled responses: what is optimised, not what is wanted", True),
     Metric("score_std", "score deviation", "", "neither", "rollout",
            "standard deviation of the scores; 0 means nothing can be learned"),
+    Metric("zero_variance_groups", "groups of one score", "share", "lower", "rollout",
+           "share of prompts whose responses all have one score, so that nothing is learnt from comparing them", True),
+    Metric("sampled_groups", "prompts sampled", "count", "neither", "rollout",
+           "prompts answered until enough had responses of different scores"),
     Metric("reward_mean", "reward", "", "higher", "rollout", "mean normalised score less the price of KL", True),
     Metric("kl", "KL to the reference", "nats/response", "neither", "rollout",
            "k1 summed over a response: how far the policy went from where it began", True),

@@ -21,14 +21,16 @@ def style_measures(
     *,
     length_ratio: tuple[float, float] | None,
     distinct_ratio: float | None,
+    eos_minimum: float | None,
 ) -> list[Measure]:
-    """Length, distinct-2 and EOS rate; the ratios make guards of the first two."""
+    """Length, distinct-2 and EOS rate; a limit makes a guard of each."""
     both = (before, after)
     lengths = [[float(len(rollout.response_ids)) for rollout in answers.rollouts] for answers in both]
     ended = [[float(answer.has_ended) for answer in answers.answers] for answers in both]
     first, second = (distinct([words(answer.text) for answer in answers.answers], 2) for answers in both)
     length_limit = Limit(on="ratio", minimum=length_ratio[0], maximum=length_ratio[1]) if length_ratio else None
     distinct_limit = Limit(on="ratio", minimum=distinct_ratio) if distinct_ratio else None
+    eos_limit = Limit(minimum=eos_minimum) if eos_minimum else None
     return [
         measure(
             "length",
@@ -54,9 +56,10 @@ def style_measures(
         measure(
             "eos_rate",
             paired_comparison(ended[0], ended[1], roots, seed),
-            role="info",
-            direction="same",
+            role="guard" if eos_limit else "info",
+            direction="higher" if eos_limit else "same",
             seed=seed,
+            limit=eos_limit,
             label="ended by itself",
             definition="share of answers that ended before the length limit",
         ),

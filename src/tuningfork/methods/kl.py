@@ -10,7 +10,7 @@ k1 is no loss: its gradient has expectation 0.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -67,12 +67,12 @@ class Settings(tuningfork.settings.Settings):
     target: float | None = Field(default=None, gt=0)
     """KL in nats a sequence that the coefficient is steered to; null keeps the coefficient fixed."""
 
-    horizon: int | None = Field(default=None, gt=0)
-    """Episodes over which the steering acts; null takes the episodes planned for the run. Only with a target."""
+    horizon: Literal["auto"] | Annotated[int, Field(gt=0)] = "auto"
+    """Episodes over which the steering acts; `auto` takes a fifth of those planned for the run. Only with a target."""
 
     @model_validator(mode="after")
     def _horizon_has_effect(self) -> Self:
-        if self.horizon is not None and self.target is None:
+        if self.horizon != "auto" and self.target is None:
             raise ValueError("horizon has no effect without target")
         if self.target is not None and self.coefficient == 0:
             raise ValueError("coefficient 0 stays 0 whatever the target: give a coefficient above 0")
@@ -83,7 +83,7 @@ def controller(settings: Settings, planned_episodes: int, batch_episodes: int) -
     """The controller these settings describe, for a run of `planned_episodes` in batches of `batch_episodes`."""
     if settings.target is None:
         return FixedKL(settings.coefficient)
-    horizon = settings.horizon or planned_episodes
+    horizon = max(batch_episodes, planned_episodes // 5) if settings.horizon == "auto" else settings.horizon
     if horizon < batch_episodes:
         raise RecipeError(
             f"a KL horizon of {horizon} episodes is too short for batches of {batch_episodes}: one batch could change "

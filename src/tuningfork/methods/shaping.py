@@ -2,6 +2,7 @@
 
 Order (Huang et al. 2024, 2403.17031): normalise the score, apply the rule for a missing EOS, clip, spread over tokens:
     reward_t = -beta (logprob_t - ref_logprob_t) + [t is the last response token] score
+Where a reward scores every prefix of a response, the score is paid as it arises instead of at the end.
 """
 
 from __future__ import annotations
@@ -60,6 +61,14 @@ def normalise(scores: Tensor, mean: float, deviation: float) -> Tensor:
     return (scores - mean) / deviation
 
 
+def overlong_penalty(lengths: Tensor, max_length: int, buffer: float) -> Tensor:
+    """What is added to the score of a response of `lengths` (B,) tokens: soft overlong punishment (2503.14476, eq. 13).
+
+    0 up to max_length - buffer tokens, then falling in a straight line to -1 at max_length, and -1 beyond.
+    """
+    return ((max_length - buffer - lengths) / buffer).clamp(-1.0, 0.0)
+
+
 def terminal_rewards(scores: Tensor, mask: Tensor) -> Tensor:
     """Each score (B,) on its last response token, 0 elsewhere: (B, T), detached. A row without a token gets none."""
     columns = mask.new_ones(mask.shape[-1]).cumsum(-1) - 1  # 0, 1, 2 ...
@@ -67,7 +76,20 @@ def terminal_rewards(scores: Tensor, mask: Tensor) -> Tensor:
     return scores.detach().unsqueeze(-1).expand_as(mask).masked_fill(~is_last, 0.0)
 
 
-def kl_shaped_rewards(scores: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, beta: float) -> Tensor:
-    """Scores (B,) on the last response token, less beta times k1 on every one: (B, T), detached, 0 outside the mask."""
+def prefix_rewards(scores: Tensor, prefixes: Tensor, mask: Tensor) -> Tensor:
+    """What each response token added to the score: (B, T), detached, 0 outside the mask.
+
+    prefixes (B, T + 1): normalised scores of the prompt with the first 0, 1, ... columns of the response. Token t gets
+    prefixes_t+1 - prefixes_t, and the last one also what the rules for scores changed, so that a row adds up to
+    score - prefixes_0. That is potential-based shaping with the prefix scores as potential (Ng, Harada and Russell 1999):
+    with gamma 1 no policy becomes better or worse by it, but a token's reward no longer waits for the end.
+    """
+    gains = prefixes.detach().diff(dim=-1).masked_fill(~mask, 0.0)
+    left = scores.detach() - prefixes[:, 0].detach() - gains.sum(-1)
+    return gains + terminal_rewards(left, mask)
+
+
+def kl_shaped_rewards(rewards: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, beta: float) -> Tensor:
+    """Rewards (B, T) less beta times k1 on every response token: (B, T), detached, 0 outside the mask."""
     penalty = beta * k1(logprobs.detach(), ref_logprobs.detach()).masked_fill(~mask, 0.0)
-    return terminal_rewards(scores, mask) - penalty
+    return rewards.detach().masked_fill(~mask, 0.0) - penalty

@@ -85,6 +85,20 @@ class RewardModel:
             pooled = pool(hidden.float(), mask, self.pooling, response_mask)
             return self.gain * self.head(pooled).squeeze(-1) + self.bias
 
+    def prefix_scores(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Scores (B, T) in fp32 of each text up to and including every column; padding on the right.
+
+        One forward gives them all, because a causal trunk's state does not know what follows. Not for the pooling
+        `mean_response`, which has no score before the first response token.
+        """
+        assert self.pooling != "mean_response", "a prompt without a response has no score under mean_response"
+        hidden = self.backbone.hidden(ids, mask, role=self.role)
+        with torch.autocast(hidden.device.type, enabled=False):
+            states = hidden.float() * mask[..., None]
+            if self.pooling == "mean_all":
+                states = states.cumsum(1) / mask.cumsum(1).clamp(min=1)[..., None]
+            return self.gain * self.head(states).squeeze(-1) + self.bias
+
     def normalise(self, scores: Tensor, mean: float = 0.0, std: float = 1.0) -> None:
         """Choose gain and bias so that these scores (N,), made with the present ones, get this mean and deviation."""
         spread, centre = float(scores.double().std(correction=0)), float(scores.double().mean())

@@ -45,6 +45,9 @@ class Score:
 
     total: float | None
     parts: Mapping[str, float] = field(default_factory=dict)
+    prefixes: Sequence[float] | None = None
+    """scores of the prompt with the first 0, 1, ... of the item's `response_ids`, where the reward was asked for them;
+    the last one is the total"""
 
 
 UNSCORABLE = Score(None)

@@ -29,4 +29,19 @@ class Combined:
                 term = self.settings.terms[name]
                 parts[name] = term.weight * (score.total - term.mean) / term.deviation
                 contributions.append(parts[name])
-        return Score(sum(contributions) if len(contributions) == len(scores) else None, parts)
+        if len(contributions) < len(scores):
+            return Score(None, parts)
+        return Score(sum(contributions), parts, self._sum_prefixes(scores, parts))
+
+    def _sum_prefixes(self, scores: Mapping[str, Score], parts: Mapping[str, float]) -> list[float] | None:
+        """The sum for each prefix; a term without prefix scores counts at the end only."""
+        columns = []
+        for name, score in scores.items():
+            if score.prefixes is not None:
+                term = self.settings.terms[name]
+                columns.append([term.weight * (prefix - term.mean) / term.deviation for prefix in score.prefixes])
+        if not columns:
+            return None
+        prefixes = [sum(values) for values in zip(*columns, strict=True)]
+        prefixes[-1] = sum(parts[name] for name in scores)
+        return prefixes

@@ -11,7 +11,7 @@ from pydantic import Field
 from tuningfork.evals.summary import Direction, Limit
 from tuningfork.reward.settings import RewardSettings
 from tuningfork.rollout.settings import SamplingSettings
-from tuningfork.settings import Input, Settings
+from tuningfork.settings import Input, ReadOnceInput, Settings
 from tuningfork.stage import StageContext
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class StageSettings(Settings):
     """model to compare with"""
     after: Input = "rl/model"
     """model that is judged"""
-    prompts: Input
-    """test prompts: `{"id", "prompt", "root"}` rows; read here and nowhere else"""
+    prompts: ReadOnceInput
+    """test prompts: `{"id", "prompt", "root"}` rows; read here and nowhere else, and with one choice of settings"""
     shown: Input | None = None
     """further prompts whose answers are shown in the report, without any statistics"""
     shown_samples: int = Field(default=16, ge=1)
@@ -68,6 +68,8 @@ class StageSettings(Settings):
     """least and largest ratio of mean answer lengths; empty only reports it"""
     distinct_ratio: float | None = Field(default=None, gt=0)
     """least ratio of distinct-2; empty only reports it"""
+    eos_minimum: float | None = Field(default=None, gt=0, le=1)
+    """least share of answers that end by themselves; empty only reports it"""
     kl_limit: float | None = Field(default=None, gt=0)
     """largest KL per response in nats, as a gate; empty only reports it"""
     limits: dict[str, Limit] = Field(default_factory=dict)
@@ -111,7 +113,13 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         scores = [proxy_scores(reward, rows, answers) for answers in (first, second)]
         measures += proxy_measure(scores[0], scores[1], roots, stage.seed)
     measures += style_measures(
-        first, second, roots, stage.seed, length_ratio=settings.length_ratio, distinct_ratio=settings.distinct_ratio
+        first,
+        second,
+        roots,
+        stage.seed,
+        length_ratio=settings.length_ratio,
+        distinct_ratio=settings.distinct_ratio,
+        eos_minimum=settings.eos_minimum,
     )
     if settings.text:
         texts = [row["text"] for row in read_jsonl(stage.inputs["text"].reference, required=("text",))]
@@ -130,6 +138,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
             kl_per_sequence=kl,
             kl_least=least_kl_of(measures),
             seeds=[stage.seed],
+            test_reads=stage.inputs["prompts"].num_choices,
             gates=_gate_records(stage),
             ledger=_ledger(stage, measures),
             regressions=regressions[:20],

@@ -19,6 +19,7 @@ from tuningfork.stage import StageContext
 from tuningfork.train.settings import OptimizerSettings, ReplaySettings
 
 if TYPE_CHECKING:
+    from tuningfork.batch import Needs
     from tuningfork.model.backbone import Backbone
     from tuningfork.reward.base import Reward
     from tuningfork.rollout.rollout import Rollout
@@ -108,7 +109,6 @@ class StageSettings(Settings):
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Train the policy against the reward; save the merged model, its adapter and the value head."""
     from tuningfork.data.jsonl import read_jsonl
-    from tuningfork.errors import RecipeError
     from tuningfork.evals.answers import make_prompts
     from tuningfork.model.heads import ValueHead
     from tuningfork.model.loading import load_backbone
@@ -119,10 +119,9 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     from tuningfork.streams.text import replay_stream
     from tuningfork.train.loop import Hook, Loop
 
-    if settings.sampling.greedy:
-        raise RecipeError("rl.sampling.greedy: reinforcement learning needs samples that differ; remove greedy")
     method = policy_methods.load(settings.method.name)
     needs = method.needs(settings.method)
+    _check(settings, needs)
     rows = read_jsonl(stage.inputs["prompts"].reference, required=("id", "prompt"))
     backbone = load_backbone(stage.inputs["policy"].reference, stage.runtime, adapter=settings.adapter, seed=stage.seed)
     extra_bytes = backbone.keep_reference()
@@ -147,9 +146,10 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         settings.minibatches,
         getattr(settings.method, "epochs", 1),
         settings.sampling.temperature,
+        settings.sampling.max_new_tokens,
     )
     total = plan.iterations * plan.episodes_per_iteration
-    controller = kl_controller(settings.kl, max(plan.episodes_per_iteration, total // 5), plan.episodes_per_iteration)
+    controller = kl_controller(settings.kl, total, plan.episodes_per_iteration)
     low, high = controller.max_drift(total, plan.episodes_per_iteration)
     stage.events.say(
         f"{total:,} episodes; KL coefficient {controller.coefficient:g}, may move by a factor of {low:.2f} to {high:.2f}"
@@ -160,8 +160,11 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         settings=settings.method,
         plan=plan,
         num_prompts=len(prompts),
-        collect=lambda indices, iteration: sampler.collect(
-            [prompts[i] for i in indices], [rows[i] for i in indices], iteration
+        collect=lambda indices, purpose: sampler.collect(
+            [prompts[i] for i in indices], [rows[i] for i in indices], purpose
+        ),
+        collect_greedy=lambda indices, purpose: sampler.collect(
+            [prompts[i] for i in indices], [rows[i] for i in indices], purpose, greedy=True
         ),
         shaping_settings=settings.shaping,
         score_mean=mean,
@@ -185,6 +188,25 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         value_head.save(stage.out / "model")
 
 
+def _check(settings: StageSettings, needs: Needs) -> None:
+    """Refuse settings that cannot work with the method, and those that would have no effect."""
+    from tuningfork.errors import RecipeError
+
+    name = settings.method.name
+    if settings.sampling.greedy:
+        raise RecipeError("rl.sampling.greedy: reinforcement learning needs samples that differ; remove greedy")
+    if needs.groups and settings.samples_per_prompt < 2:
+        raise RecipeError(f"rl.samples_per_prompt: {name} compares responses to one prompt; give 2 or more")
+    if needs.on_policy and settings.minibatches > 1:
+        raise RecipeError(
+            f"rl.minibatches: {name} takes one step on responses of the very policy that is updated; give 1, or use ppo"
+        )
+    if not needs.values and settings.value != ValueSettings():
+        raise RecipeError(f"rl.value has no effect: {name} has no critic; remove it")
+    if getattr(settings.method, "kl_in", "none") == "none" and settings.kl != KLSettings():
+        raise RecipeError(f"rl.kl has no effect: {name} as set charges no KL; remove it, or set method.kl_in")
+
+
 class _Sampler:
     """Samples responses of the policy and scores them."""
 
@@ -194,26 +216,34 @@ class _Sampler:
         self.stage, self.settings, self.backbone, self.reward = stage, settings, backbone, reward
         self.engine = LocalEngine(backbone, runtime=stage.runtime, say=stage.events.say)
 
-    def sample(self, prompts: Sequence[Any], purpose: object, num_samples: int) -> list[Rollout]:
+    def sample(
+        self, prompts: Sequence[Any], purpose: object, num_samples: int, *, greedy: bool = False
+    ) -> list[Rollout]:
         """Responses drawn with random numbers that depend on (seed, purpose, prompt, sample) alone."""
         from tuningfork.randomness import derive_seed
         from tuningfork.rollout.rollout import sample
 
-        seed = derive_seed(self.stage.seed, "rl", purpose)
-        return sample(self.engine, prompts, self.settings.sampling, seed=seed, num_samples=num_samples)
+        how = self.settings.sampling
+        if greedy:
+            how = SamplingSettings(max_new_tokens=how.max_new_tokens, greedy=True)
+        return sample(
+            self.engine, prompts, how, seed=derive_seed(self.stage.seed, "rl", purpose), num_samples=num_samples
+        )
 
-    def collect(self, prompts: Sequence[Any], rows: Sequence[Mapping[str, Any]], iteration: int) -> ScoredRollouts:
-        """Rollouts and raw scores of one iteration."""
+    def collect(
+        self, prompts: Sequence[Any], rows: Sequence[Mapping[str, Any]], purpose: object, *, greedy: bool = False
+    ) -> ScoredRollouts:
+        """Rollouts and raw scores, several for each prompt; or the one greedy response to each."""
         from dataclasses import replace
 
         from tuningfork.streams.rollouts import join_scored
 
-        per_prompt = self.settings.samples_per_prompt
+        per_prompt = 1 if greedy else self.settings.samples_per_prompt
         size = max(1, self.settings.chunk // per_prompt) if self.settings.chunk else len(prompts)
         parts = []
         for start in range(0, len(prompts), size):
-            rollouts = self.sample(prompts[start : start + size], iteration, per_prompt)
-            # Groups are numbered within a call; one iteration is one set of groups.
+            rollouts = self.sample(prompts[start : start + size], purpose, per_prompt, greedy=greedy)
+            # Groups are numbered within a call; what is collected at once is one set of groups.
             rollouts = [replace(rollout, group=rollout.group + start) for rollout in rollouts]
             parts.append(self.score(rollouts, [row for row in rows[start : start + size] for _ in range(per_prompt)]))
         return join_scored(parts)
@@ -235,7 +265,7 @@ class _Sampler:
             for name, value in score.parts.items():
                 parts.setdefault(name, []).append(value)
         means = {name: sum(values) / len(values) for name, values in parts.items()}
-        return ScoredRollouts(rollouts, [score.total for score in scores], means)
+        return ScoredRollouts(rollouts, [s.total for s in scores], means, [s.prefixes for s in scores])
 
     def reference_scale(self, prompts: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
         """Mean and deviation of the raw scores of the reference's own answers; 0 and 1 when not asked for.

@@ -2,13 +2,14 @@
 
 One iteration, in this order: sample responses; score them; one forward each of the policy (log-probs and values) and of
 the reference; shape rewards with the current KL coefficient; advantages; epochs of shuffled mini-batches; then the
-coefficient moves. The loop sees batches and cannot tell this from supervised training.
+coefficient moves. What a method does not need (see `Needs`) is not computed. The loop sees batches and cannot tell this
+from supervised training.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,9 @@ from tuningfork.batch import Batch, Experience, Needs, PolicyBatch
 from tuningfork.data.rows import RowOrder
 from tuningfork.errors import RunError
 from tuningfork.methods import kl, shaping
+from tuningfork.methods.advantage import compare_in_groups, flat_share
 from tuningfork.methods.average import average_weights
+from tuningfork.methods.baseline import MovingAverage
 from tuningfork.methods.policy import PolicyMethod
 from tuningfork.model.backbone import Backbone
 from tuningfork.randomness import generator
@@ -29,6 +32,10 @@ from tuningfork.train.loop import LossOutput
 
 IDENTITY_TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 5e-2}
 """Largest difference of a token's log-probability between two forwards that should agree, in nats."""
+
+MEAN_TOLERANCE = 2e-2
+"""The same for the mean over tokens, which is what is held in bf16 and fp16: a forward of other rows rounds another way,
+and among thousands of tokens the largest difference is as large as a fault would make it; the mean is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +73,33 @@ class ScoredRollouts:
     rollouts: Sequence[Rollout]
     scores: Sequence[float | None]
     parts: Mapping[str, float]
+    prefixes: Sequence[Sequence[float] | None]
+    """raw scores of the prompt with the first 0, 1, ... response tokens, where the reward gives them"""
+
+    def of_groups(self, groups: Collection[int]) -> ScoredRollouts:
+        """Only the responses to some of the prompts, by group number."""
+        rows = [row for row, rollout in enumerate(self.rollouts) if rollout.group in groups]
+        return ScoredRollouts(
+            [self.rollouts[row] for row in rows],
+            [self.scores[row] for row in rows],
+            self.parts,
+            [self.prefixes[row] for row in rows],
+        )
+
+    def shifted(self, first_group: int) -> ScoredRollouts:
+        """The same with groups numbered from `first_group` on."""
+        moved = [replace(rollout, group=rollout.group + first_group) for rollout in self.rollouts]
+        return ScoredRollouts(moved, self.scores, self.parts, self.prefixes)
+
+
+@dataclass(frozen=True)
+class ShapedScores:
+    """Scores of responses, all (B,): raw, after shaping, whether there is one at all; and metrics of the shaping."""
+
+    raw: Tensor
+    scores: Tensor
+    is_scored: Tensor
+    metrics: dict[str, Tensor]
 
 
 def join_scored(parts: Sequence[ScoredRollouts]) -> ScoredRollouts:
@@ -77,7 +111,7 @@ def join_scored(parts: Sequence[ScoredRollouts]) -> ScoredRollouts:
         name: sum(part.parts.get(name, 0.0) * len(part.rollouts) for part in parts) / len(rollouts)
         for name in sorted(names)
     }
-    return ScoredRollouts(rollouts, scores, means)
+    return ScoredRollouts(rollouts, scores, means, [prefixes for part in parts for prefixes in part.prefixes])
 
 
 @dataclass(frozen=True)
@@ -90,6 +124,7 @@ class Plan:
     minibatches: int
     epochs: int
     temperature: float
+    max_new_tokens: int
 
     @property
     def episodes_per_iteration(self) -> int:
@@ -155,7 +190,8 @@ class RolloutStream:
         settings: Any,
         plan: Plan,
         num_prompts: int,
-        collect: Callable[[Sequence[int], int], ScoredRollouts],
+        collect: Callable[[Sequence[int], object], ScoredRollouts],
+        collect_greedy: Callable[[Sequence[int], object], ScoredRollouts] | None = None,
         shaping_settings: shaping.Settings,
         score_mean: float,
         score_deviation: float,
@@ -167,11 +203,15 @@ class RolloutStream:
     ) -> None:
         self.actor, self.method, self.settings, self.plan = actor, method, settings, plan
         self.needs = method.needs(settings)
-        self.collect, self.shaping, self.on_rollouts = collect, shaping_settings, on_rollouts
+        assert collect_greedy is not None or not self.needs.greedy, "this method needs greedy responses"
+        self.collect, self.collect_greedy = collect, collect_greedy
+        self.shaping, self.on_rollouts = shaping_settings, on_rollouts
         self.score_mean, self.score_deviation = score_mean, score_deviation
         self.controller = self.next_controller = controller
+        self.average = self.next_average = MovingAverage(self.needs.moving_average or 0.0)
         self.tolerance, self.seed, self.micro_batch = IDENTITY_TOLERANCE[precision], seed, micro_batch
         self.order = RowOrder(num_prompts, plan.prompts_per_iteration, seed, "prompts")
+        self.spare = RowOrder(num_prompts, plan.prompts_per_iteration, seed, "spare prompts")
         self.position = 0
         self.is_stopped_early = False
         self.experience: ExperienceRows | None = None
@@ -193,8 +233,11 @@ class RolloutStream:
         epoch, index = divmod(inner, self.plan.minibatches)
         order = torch.randperm(len(self.experience), generator=generator(self.seed, "minibatch", iteration, epoch))
         rows = order.tensor_split(self.plan.minibatches)[index].to(self.experience.ids.device)
+        if len(rows) == 0:
+            return None  # fewer responses than mini-batches: prompts were dropped
         chosen = self.experience.slice(rows)  # pyright: ignore[reportArgumentType]
-        return replace(chosen, weights=average_weights(chosen.weights, self.method.average))
+        length = self.plan.max_new_tokens if self.method.average == "constant" else None
+        return replace(chosen, weights=average_weights(chosen.weights, self.method.average, length))
 
     def loss(self, batch: ExperienceRows) -> LossOutput:
         new = self.actor.forward(batch, self.needs, self.plan.temperature)
@@ -215,91 +258,172 @@ class RolloutStream:
             self.settings,
         )
         gap = (new.logprobs.detach() - batch.old_logprobs).abs()
-        return LossOutput((losses * batch.weights).sum(), metrics | {"old_new_gap_max": gap}, batch.response_mask)
+        metrics = metrics | {"old_new_gap": gap, "old_new_gap_max": gap}
+        return LossOutput((losses * batch.weights).sum(), metrics, batch.response_mask)
 
     def observe(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Assert the identity of the first inner step, end epochs that went too far, and report the iteration once."""
-        if (self.position - 1) % self.plan.steps_per_iteration == 0 and metrics["old_new_gap_max"] > self.tolerance:
-            raise RunError(
-                f"before any update the policy's log-probs differ by {metrics['old_new_gap_max']:.2g} nats from those "
-                f"recorded (limit {self.tolerance:.0e}): usual causes are dropout, another temperature, a shifted mask, or a "
-                "model that is not deterministic; set precision: fp32 to tell numerical noise from a fault"
-            )
+        if (self.position - 1) % self.plan.steps_per_iteration == 0:
+            self._assert_same_policy(metrics)
         target_kl = getattr(self.settings, "target_kl", None)
         if target_kl is not None and metrics["approx_kl"] > target_kl:
             self.is_stopped_early = True
         report, self.report = self.report, {}
         return report
 
+    def _assert_same_policy(self, metrics: Mapping[str, float]) -> None:
+        is_exact = self.tolerance == IDENTITY_TOLERANCE["fp32"]
+        statistic, limit = ("old_new_gap_max", self.tolerance) if is_exact else ("old_new_gap", MEAN_TOLERANCE)
+        if metrics[statistic] > limit:
+            raise RunError(
+                f"before any update the policy's log-probs differ by {metrics[statistic]:.2g} nats from those recorded "
+                f"(limit {limit:.0e}, {'at most' if is_exact else 'in the mean'}): usual causes are dropout, another "
+                "temperature, a shifted mask, or a model that is not deterministic; set precision: fp32 to tell numerical "
+                "noise from a fault"
+            )
+
     def state(self) -> dict[str, Any]:
-        return {"position": self.position, "controller": self.next_controller.state()}
+        return {
+            "position": self.position,
+            "controller": self.next_controller.state(),
+            "average": self.next_average.state(),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.position = state["position"]
         self.controller = self.next_controller = self.controller.restored(state["controller"])
+        self.average = self.next_average = self.average.restored(state["average"])
 
     def _collect(self, iteration: int) -> ExperienceRows:
-        self.controller = self.next_controller
+        self.controller, self.average = self.next_controller, self.next_average
         started = time.monotonic()
-        scored = self.collect(self.order.indices(iteration), iteration)
+        indices = self.order.indices(iteration)
+        sampled = self.collect(indices, iteration)
+        baselines = self._greedy_scores(indices, iteration) if self.needs.greedy else None
+        kept = sampled
+        if self.needs.resampling is not None:
+            sampled, kept = self._resample(sampled, iteration)
         if self.on_rollouts:
-            self.on_rollouts(iteration, scored)
-        sampled = time.monotonic()
-        experience, report = self._make_experience(scored, iteration)
-        self.report = report | {"rollout_seconds": sampled - started, "scoring_seconds": time.monotonic() - sampled}
-        self.next_controller = self.controller.update(report["kl"], self.plan.episodes_per_iteration)
+            self.on_rollouts(iteration, sampled)
+        collected = time.monotonic()
+        report = self._describe_scores(sampled)
+        experience, figures = self._make_experience(kept, iteration, baselines)
+        report |= figures
+        self.report = report | {
+            "iteration": iteration + 1,
+            "rollout_seconds": collected - started,
+            "scoring_seconds": time.monotonic() - collected,
+        }
+        if "kl" in report:
+            self.next_controller = self.controller.update(report["kl"], self.plan.episodes_per_iteration)
+        if self.needs.moving_average is not None:
+            self.next_average = self.average.update(report["return_mean"])
         return experience
 
+    def _resample(self, sampled: ScoredRollouts, iteration: int) -> tuple[ScoredRollouts, ScoredRollouts]:
+        """All that was sampled, and the responses to as many prompts as an iteration has whose scores differ.
+
+        Where there are too few after all rounds, fewer are kept; where there is none, all are, with advantages of 0.
+        """
+        assert self.needs.resampling is not None
+        wanted, rounds = self.plan.prompts_per_iteration, self.needs.resampling
+        for number in range(rounds):
+            if len(self._varied_groups(sampled)) >= wanted:
+                break
+            more = self.collect(self.spare.indices(iteration * rounds + number), f"{iteration} again {number}")
+            sampled = join_scored([sampled, more.shifted((number + 1) * wanted)])
+        return sampled, sampled.of_groups(self._varied_groups(sampled)[:wanted] or range((rounds + 1) * wanted))
+
+    def _varied_groups(self, scored: ScoredRollouts) -> list[int]:
+        """Numbers of the groups whose shaped scores are not all equal."""
+        shaped, numbers = self._shape(scored), self._group_numbers(scored)
+        groups = compare_in_groups(shaped.scores, numbers, shaped.is_scored)
+        return sorted(set(numbers[~groups.is_flat].tolist()))
+
+    def _group_numbers(self, scored: ScoredRollouts) -> Tensor:
+        return torch.tensor([rollout.group for rollout in scored.rollouts], device=self.actor.backbone.device)
+
+    def _greedy_scores(self, indices: Sequence[int], iteration: int) -> Tensor:
+        """Shaped scores (prompts,) of the greedy responses; 0, which is no worse a baseline, for an unscorable one."""
+        assert self.collect_greedy is not None
+        shaped = self._shape(self.collect_greedy(indices, iteration))
+        return shaped.scores.masked_fill(~shaped.is_scored, 0.0)
+
+    def _shape(self, scored: ScoredRollouts) -> ShapedScores:
+        device = self.actor.backbone.device
+        raw = torch.tensor([0.0 if s is None else s for s in scored.scores], device=device)
+        is_scored = torch.tensor([s is not None for s in scored.scores], device=device)
+        has_eos = torch.tensor([r.finish_reason == "stop" for r in scored.rollouts], device=device)
+        scores, metrics = shaping.shape_scores(
+            raw, has_eos, self.shaping, mean=self.score_mean, deviation=self.score_deviation
+        )
+        return ShapedScores(raw, scores, is_scored, metrics)
+
+    def _describe_scores(self, sampled: ScoredRollouts) -> dict[str, float]:
+        """Metrics of everything that was sampled, whether or not it is trained on."""
+        shaped = self._shape(sampled)
+        is_scored, raw = shaped.is_scored, shaped.raw
+        report = {name: float(value[is_scored].mean()) for name, value in shaped.metrics.items()}
+        report |= {
+            "score_mean": float(raw[is_scored].mean()),
+            "score_std": float(raw[is_scored].std()),
+            "unscorable": float((~is_scored).float().mean()),
+        }
+        if self.plan.samples_per_prompt > 1:
+            numbers = self._group_numbers(sampled)
+            report["zero_variance_groups"] = flat_share(compare_in_groups(shaped.scores, numbers, is_scored), numbers)
+        if self.needs.resampling is not None:
+            report["sampled_groups"] = float(len({rollout.group for rollout in sampled.rollouts}))
+        return report | {f"score/{name}": value for name, value in sampled.parts.items()}
+
+    def _prefix_scores(self, scored: ScoredRollouts, mask: Tensor) -> Tensor | None:
+        """Normalised scores (B, T + 1) of every prefix of the responses in their columns; None without such scores."""
+        if all(prefixes is None for prefixes in scored.prefixes):
+            return None
+        table = torch.zeros(mask.shape[0], mask.shape[1] + 1, device=mask.device)
+        for row, prefixes in enumerate(scored.prefixes):
+            columns = mask[row].nonzero().flatten()
+            if prefixes is not None and len(columns):
+                assert len(prefixes) == len(columns) + 1, "a prefix score for the prompt and each response token"
+                first = int(columns[0])
+                table[row, first : first + len(prefixes)] = torch.tensor(prefixes, device=mask.device)
+                table[row, :first] = prefixes[0]
+        return shaping.normalise(table, self.score_mean, self.score_deviation)
+
     @torch.no_grad()
-    def _make_experience(self, scored: ScoredRollouts, iteration: int) -> tuple[ExperienceRows, dict[str, float]]:
+    def _make_experience(
+        self, scored: ScoredRollouts, iteration: int, greedy_scores: Tensor | None
+    ) -> tuple[ExperienceRows, dict[str, float]]:
         rows = collate(scored.rollouts, self.actor.backbone.pad_id).to(self.actor.backbone.device)
         old = self._forward(rows)
         ref = self._forward(rows, reference=True) if self.needs.reference else None
-        raw = torch.tensor([0.0 if s is None else s for s in scored.scores], device=rows.ids.device)
-        is_scored = torch.tensor([s is not None for s in scored.scores], device=rows.ids.device)
-        has_eos = torch.tensor([r.finish_reason == "stop" for r in scored.rollouts], device=rows.ids.device)
-        scores, shaped = shaping.shape_scores(
-            raw, has_eos, self.shaping, mean=self.score_mean, deviation=self.score_deviation
-        )
-        mask = rows.response_mask & is_scored[:, None]
+        shaped = self._shape(scored)
+        mask = rows.response_mask & shaped.is_scored[:, None]
+        baselines = None if greedy_scores is None else greedy_scores[rows.groups]
+        if self.needs.moving_average is not None:
+            baselines = torch.full_like(shaped.scores, self.average.value)
         advantages, report = self.method.advantages(
             Experience(
-                scores=scores,
+                scores=shaped.scores,
                 old_logprobs=old.logprobs,
                 mask=mask,
                 ref_logprobs=None if ref is None else ref.logprobs,
                 values=old.values,
                 groups=rows.groups,
+                baselines=baselines,
+                prefix_scores=self._prefix_scores(scored, mask),
+                max_length=self.plan.max_new_tokens,
                 kl_coefficient=self.controller.coefficient,
             ),
             self.settings,
         )
-        reference = old.logprobs if ref is None else ref.logprobs
-        per_token = kl.k1(old.logprobs, reference)
-        if iteration == 0 and float(per_token.abs().max()) > self.tolerance:
-            raise RunError(
-                f"at the start the policy differs from its reference by {float(per_token.abs().max()):.2g} nats a token (limit "
-                f"{self.tolerance:.0e}): usual causes are an adapter that does not start at zero, dropout, or a wrong reference"
-            )
+        if ref is not None:
+            report |= self._describe_kl(old.logprobs, ref.logprobs, mask, shaped, iteration)
         lengths = mask.sum(-1).float()
-        report |= {name: float(value[is_scored].mean()) for name, value in shaped.items()}
-        report |= {
-            "score_mean": float(raw[is_scored].mean()),
-            "score_std": float(raw[is_scored].std()),
-            "reward_mean": float(
-                (scores - self.controller.coefficient * masked_sum(per_token, mask, -1))[is_scored].mean()
-            ),
-            "kl": float(masked_sum(per_token, mask, -1)[is_scored].mean()),
-            "kl_per_token": float(masked_mean(per_token, mask)),
-            "kl_coefficient": self.controller.coefficient,
-            "response_length": float(lengths[is_scored].mean()),
-            "response_length_max": float(lengths.max()),
-            "unscorable": float((~is_scored).float().mean()),
-            "iteration": iteration + 1,
-        }
+        report["response_length"] = float(lengths[shaped.is_scored].mean())
+        report["response_length_max"] = float(lengths.max())
         if old.entropy is not None:
             report["entropy"] = float(masked_mean(old.entropy, mask))
-        report |= {f"score/{name}": value for name, value in scored.parts.items()}
         report["sampler_gap"] = self._sampler_gap(rows, old.logprobs)
         return (
             ExperienceRows(
@@ -315,6 +439,25 @@ class RolloutStream:
             ),
             report,
         )
+
+    def _describe_kl(
+        self, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, shaped: ShapedScores, iteration: int
+    ) -> dict[str, float]:
+        """Metrics of KL to the reference; asserts that there is none before the first update."""
+        per_token = kl.k1(logprobs, ref_logprobs)
+        if iteration == 0 and float(per_token.abs().max()) > self.tolerance:
+            raise RunError(
+                f"at the start the policy differs from its reference by {float(per_token.abs().max()):.2g} nats a token (limit "
+                f"{self.tolerance:.0e}): usual causes are an adapter that does not start at zero, dropout, or a wrong reference"
+            )
+        per_response = masked_sum(per_token, mask, -1)
+        price = self.controller.coefficient * per_response
+        return {
+            "reward_mean": float((shaped.scores - price)[shaped.is_scored].mean()),
+            "kl": float(per_response[shaped.is_scored].mean()),
+            "kl_per_token": float(masked_mean(per_token, mask)),
+            "kl_coefficient": self.controller.coefficient,
+        }
 
     def _forward(self, rows: RolloutBatch, *, reference: bool = False) -> Forward:
         size = self.micro_batch or len(rows)

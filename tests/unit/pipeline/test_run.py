@@ -14,7 +14,7 @@ import tuningfork
 from tuningfork.artifacts.manifest import read_manifest
 from tuningfork.artifacts.store import damaged_files, read_marker
 from tuningfork.display import Display
-from tuningfork.errors import DataError, GateFailed, RunError
+from tuningfork.errors import DataError, GateFailed, RecipeError, RunError
 from tuningfork.evals.summary import read_summary
 from tuningfork.recipe import load_recipe
 from tuningfork.supervisor import WorkerCrashed, run_recipe
@@ -194,3 +194,25 @@ def test_full_disk_is_a_short_message_and_the_run_resumes(tmp_path: Path, write_
 def test_missing_file_of_an_artifact_names_what_there_is(write_recipe, run: Run) -> None:
     with pytest.raises(DataError, match=r"second.data: first has no reslt.txt; it has .*result.txt"):
         run(write_recipe("- steps: {id: first}\n- steps: {id: second, data: first/reslt.txt}"))
+
+
+MEASURED = "- steps: {id: world}\n- steps: {id: trained}\n- measure: {before: trained, prompts: world/result.txt}"
+
+
+def test_second_read_of_test_prompts_with_other_settings_is_refused(tmp_path: Path, write_recipe, run: Run) -> None:
+    recipe = write_recipe(MEASURED)
+    run(recipe)
+    with pytest.raises(RecipeError, match=r"measure.prompts: these test prompts were read .*run\).* second_read=true"):
+        run(recipe, "trained.steps=5", out="other")
+    assert not (tmp_path / "other" / "2-trained").exists()  # said before the training was spent
+    run(recipe, "trained.steps=5", "second_read=true", out="other")
+    assert read_summary(tmp_path / "other" / "summary.json").test_reads == 2
+    assert read_summary(tmp_path / "run" / "summary.json").test_reads == 1
+
+
+def test_seeds_and_repetitions_are_no_second_read(tmp_path: Path, write_recipe, run: Run) -> None:
+    recipe = write_recipe(MEASURED)
+    for overrides in ((), (), ("seed=1",)):
+        run(recipe, *overrides, out=f"run-{len(overrides)}")
+    run(recipe, "world.steps=4", "trained.steps=5")  # other settings, and other prompts too
+    assert read_summary(tmp_path / "run" / "summary.json").test_reads == 1

@@ -10,7 +10,7 @@ import torch
 from pydantic import TypeAdapter
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
-from tuningfork.errors import ModelError
+from tuningfork.errors import ModelError, RecipeError
 from tuningfork.model.backbone import Backbone
 from tuningfork.model.classifier import Classifier
 from tuningfork.model.reward_model import RewardModel
@@ -120,6 +120,36 @@ def test_a_model_of_bare_texts_sees_no_special_tokens(model: RewardModel, tokeni
     wanted = pytest.approx([alone(model, prompt + response)], abs=1e-5)
     assert totals(Learned(model, tokenizer), [item]) == wanted
     assert totals(Learned(model), [item]) == wanted
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean_all"])
+@pytest.mark.parametrize("has_special_tokens", [True, False])
+def test_prefix_scores_are_those_of_the_prefixes_alone(
+    model: RewardModel, tokenizer, pooling, has_special_tokens: bool
+) -> None:
+    model.pooling, model.gain, model.bias = pooling, 2.0, -0.5
+    model.template["special_tokens"] = has_special_tokens
+    dense, plain = Learned(model, tokenizer, prefixes=True), Learned(model, tokenizer)
+    rows = items(model)
+    for item, score in zip(rows, dense.score(rows), strict=True):
+        response = list(item.response_ids or ())
+        cut = [Item(item.prompt, "", {}, item.prompt_ids, response[:n]) for n in range(len(response) + 1)]
+        assert score.prefixes == pytest.approx(totals(plain, cut), abs=1e-5)
+        assert score.total == score.prefixes[-1]
+        if not has_special_tokens:
+            assert score.prefixes[-1] == score.prefixes[-2]  # EOS was not seen
+
+
+def test_prefixes_need_what_they_are_made_of(model: RewardModel, tokenizer, tmp_path: Path) -> None:
+    other = train_tokenizer([*TEXTS, "zebra zebra zebra"], 330)
+    with pytest.raises(RecipeError, match="cut texts differently"):
+        Learned(model, other, prefixes=True)
+    model.pooling = "mean_response"
+    model.save(tmp_path / "reward")
+    found = {"model": ResolvedInput(str(tmp_path / "reward"), "key", tmp_path / "reward")}
+    settings = TypeAdapter(RewardSettings).validate_python({"name": "learned", "model": "x", "prefixes": True})
+    with pytest.raises(RecipeError, match="reads the response only"):
+        load_reward(settings, {f"reward.{name}": value for name, value in found.items()}, CPU, tokenizer=tokenizer)
 
 
 @pytest.mark.parametrize("length", [0, 49])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,6 +111,16 @@ def test_a_weighted_sum_by_hand() -> None:
     # 2 (2 - 1) / 0.5 - 3 = 1; the others lack a term
     assert scores[0] == Score(1.0, {"a/raw": 9.0, "a": 4.0, "b/raw": 9.0, "b": -3.0})
     assert [score.total for score in scores[1:]] == [None, None]
+
+
+def test_a_weighted_sum_of_prefixes_by_hand() -> None:
+    lexicon = {"name": "lexicon", "words": "w"}
+    terms = {"a": {"reward": lexicon, "weight": 2.0, "mean": 1.0, "deviation": 0.5}, "b": {"reward": lexicon, "weight": 1.0}}
+    settings = CombinedSettings.model_validate({"name": "combined", "terms": terms})
+    dense = SimpleNamespace(score=lambda items: [Score(2.0, {}, [0.5, 1.5, 2.0]) for _ in items])
+    (score,) = Combined(settings, {"a": dense, "b": Fixed(3.0)}).score([Item("", "")])
+    # 2 (p - 1) / 0.5 = -2, 2, 4; b is known at the end: 4 + 3
+    assert score.prefixes == [-2.0, 2.0, 7.0] and score.total == 7.0
 
 
 def test_the_scale_by_hand_and_through_a_file(tmp_path: Path) -> None:

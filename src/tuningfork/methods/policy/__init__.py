@@ -5,17 +5,10 @@ Each module has what `PolicyMethod` lists. The loop that calls them knows no met
 
 from __future__ import annotations
 
-import difflib
-import functools
-import importlib
-import operator
-import pkgutil
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, cast
-
-import pydantic
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import tuningfork.settings
-from tuningfork.errors import RecipeError
+from tuningfork.methods import finding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,28 +39,14 @@ class PolicyMethod(Protocol):
 
 def names() -> list[str]:
     """Names of all policy methods."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return finding.names_in(__path__)
 
 
 def load(name: str) -> PolicyMethod:
     """The policy method of this name; an unknown name is a `RecipeError` that says what is near it."""
-    if name not in names():
-        near = difflib.get_close_matches(name, names())
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names())}."
-        raise RecipeError(f"no policy method {name!r}: {hint}")
-    return cast(PolicyMethod, importlib.import_module(f"{__name__}.{name}"))
+    return cast(PolicyMethod, finding.load_from(__name__, name, names(), "policy method"))
 
 
 def settings_choice() -> Any:
-    """The type of a setting that names a method and sets it: `{name: ppo, clip_range: 0.2}`.
-
-    Checked by that method's own settings. Made from the files of this package, so a new method is known everywhere.
-    """
-    choices = [_named_settings(name) for name in names()]
-    return Annotated[functools.reduce(operator.or_, choices), pydantic.Field(discriminator="name")]
-
-
-def _named_settings(name: str) -> type[tuningfork.settings.Settings]:
-    method = load(name)
-    field: dict[str, Any] = {"name": (Literal[name], name)}
-    return pydantic.create_model(f"{name}_settings", __base__=method.Settings, __doc__=method.__doc__, **field)
+    """The type of a setting that names a method and sets it; made from the files here, so a new one is known everywhere."""
+    return finding.choice_of({name: load(name) for name in names()})

@@ -10,17 +10,16 @@ loss_t   = max(-A_t ratio_t, -A_t clip(ratio_t, 1 - e, 1 + e))
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-import tuningfork.settings
 from tuningfork.batch import Advantages, Experience, Needs, PolicyBatch
-from tuningfork.methods import kl, shaping
-from tuningfork.methods.advantage import gae
+from tuningfork.methods import regularisation
+from tuningfork.methods.advantage import critic_metrics, gae
 from tuningfork.methods.average import Average
 from tuningfork.methods.surrogate import clipped_surrogate, clipped_value_loss, surrogate_metrics
-from tuningfork.tensors import explained_variance, masked_mean, whiten
+from tuningfork.tensors import whiten
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 average: Average = "token_mean"
 
 
-class Settings(tuningfork.settings.Settings):
+class Settings(regularisation.Settings):
     """Settings of PPO; the defaults are those of Ziegler et al. 2019."""
 
     clip_range: float = Field(default=0.2, gt=0, lt=1)
@@ -47,43 +46,25 @@ class Settings(tuningfork.settings.Settings):
     """Scale rewards to variance 1 over the batch, keeping their mean."""
     whiten_advantages: bool = True
     """Scale advantages to mean 0 and variance 1 over the batch."""
-    entropy_coefficient: float = Field(default=0.0, ge=0)
-    """Weight of the entropy bonus (c_H)."""
-    kl_in: Literal["reward", "loss"] = "reward"
-    """Where KL to the reference is charged: in the reward (k1), or as a term of the loss."""
-    kl_estimator: Literal["k2", "k3"] | None = None
-    """The estimator of KL as a term of the loss; null with `kl_in: reward`."""
     target_kl: float | None = Field(default=None, gt=0)
     """Ends the epochs of a batch once approx_kl exceeds this; null runs them all."""
 
-    @model_validator(mode="after")
-    def _estimator_goes_with_loss(self) -> Self:
-        if (self.kl_in == "loss") != (self.kl_estimator is not None):
-            raise ValueError("kl_in: loss needs a kl_estimator (k2 or k3), and kl_in: reward takes none")
-        return self
-
 
 def needs(settings: Settings) -> Needs:
-    """Values and the reference; the entropy only where it is rewarded."""
-    return Needs(values=True, reference=True, entropy=settings.entropy_coefficient > 0)
+    """Values, the reference where KL is charged, and the entropy where it is rewarded."""
+    return Needs(values=True, reference=settings.kl_in != "none", entropy=settings.entropy_coefficient > 0)
 
 
 def advantages(experience: Experience, settings: Settings) -> tuple[Advantages, dict[str, float]]:
     """Advantages and returns (B, T) of a whole batch of responses."""
-    scores, mask, values = experience.scores, experience.mask, experience.values
-    assert values is not None and experience.ref_logprobs is not None, "PPO needs values and a reference"
-    beta = experience.kl_coefficient if settings.kl_in == "reward" else 0.0
-    rewards = shaping.kl_shaped_rewards(scores, experience.old_logprobs, experience.ref_logprobs, mask, beta)
+    mask, values = experience.mask, experience.values
+    assert values is not None, "PPO needs values"
+    rewards = regularisation.token_rewards(experience, settings)
     if settings.whiten_rewards:
         rewards = whiten(rewards, mask, shift_mean=False)
     raw, returns = gae(rewards, values, mask, settings.gamma, settings.lam)
-    metrics = {
-        "explained_variance": explained_variance(values, returns, mask),
-        "value_mean": masked_mean(values, mask),
-        "return_mean": masked_mean(returns, mask),
-    }
     used = whiten(raw, mask) if settings.whiten_advantages else raw
-    return Advantages(advantages=used, returns=returns), {name: float(value) for name, value in metrics.items()}
+    return Advantages(advantages=used, returns=returns), critic_metrics(values, returns, mask)
 
 
 def token_loss(batch: PolicyBatch, settings: Settings) -> tuple[Tensor, dict[str, Tensor]]:
@@ -97,13 +78,4 @@ def token_loss(batch: PolicyBatch, settings: Settings) -> tuple[Tensor, dict[str
     metrics = surrogate_metrics(batch.logprobs, batch.old_logprobs, batch.advantages, policy_loss)
     metrics["value_loss"] = value_loss
     metrics["value_clip_fraction"] = (value_loss > 0.5 * (values - returns).square()).to(losses.dtype)
-    if settings.entropy_coefficient > 0:
-        assert batch.entropy is not None, "PPO with an entropy coefficient needs the entropy"
-        losses = losses - settings.entropy_coefficient * batch.entropy
-    if batch.entropy is not None:
-        metrics["entropy"] = batch.entropy
-    if settings.kl_estimator is not None:
-        assert batch.ref_logprobs is not None, "PPO with KL in the loss needs reference log-probabilities"
-        losses = losses + batch.kl_coefficient * kl.estimate(settings.kl_estimator, batch.logprobs, batch.ref_logprobs)
-        metrics["kl_clamp_fraction"] = kl.is_clamped(batch.logprobs, batch.ref_logprobs)
-    return losses, {name: metric.detach() for name, metric in metrics.items()}
+    return regularisation.add_terms(losses, metrics, batch, settings)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import tuningfork.settings
+from tuningfork.errors import RecipeError
 from tuningfork.reward.base import UNSCORABLE, Item, Reward, RewardSources, Score
 from tuningfork.settings import Input
 
@@ -24,6 +27,9 @@ class Settings(tuningfork.settings.Settings):
 
     model: Input
     """folder of a reward model, such as `reward/model`"""
+    prefixes: bool = False
+    """also score every prefix of a response, so that each token is rewarded with what it added to the score; the sum is the
+    same, and long answers to a score at the end are learnt faster. Not with the pooling `mean_response`"""
 
 
 def load(settings: Settings, sources: RewardSources) -> Reward:
@@ -31,7 +37,11 @@ def load(settings: Settings, sources: RewardSources) -> Reward:
     from tuningfork.model.reward_model import RewardModel
 
     model = RewardModel.load(sources.inputs["model"].reference, sources.runtime, sources.backbone)
-    return Learned(model, sources.tokenizer)
+    if settings.prefixes and model.pooling == "mean_response":
+        raise RecipeError(
+            f"prefixes: {settings.model} reads the response only, so a prompt alone has no score; leave it out"
+        )
+    return Learned(model, sources.tokenizer, prefixes=settings.prefixes)
 
 
 class Learned:
@@ -42,11 +52,16 @@ class Learned:
     are left out. An item that is empty, or longer than the model's context, is unscorable.
     """
 
-    def __init__(self, model: RewardModel, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
-        """`tokenizer` made the ids of the items; None reads their texts."""
+    def __init__(
+        self, model: RewardModel, tokenizer: PreTrainedTokenizerBase | None = None, *, prefixes: bool = False
+    ) -> None:
+        """`tokenizer` made the ids of the items; None reads their texts. `prefixes`: see the setting of that name."""
         self.model = model
         self.reads_ids = tokenizer is not None and has_equal_tokens(tokenizer, model.backbone.tokenizer)
         self._has_special_tokens = bool(model.template.get("special_tokens", True))
+        if prefixes and not self.reads_ids:
+            raise RecipeError("prefixes: the policy and the reward model cut texts differently; leave it out")
+        self.gives_prefixes = prefixes
 
     def score(self, items: Sequence[Item]) -> list[Score]:
         """One score an item; equal in every batch and order but for rounding."""
@@ -61,9 +76,28 @@ class Learned:
         ]
         lengths = [len(prompt) + len(response) for prompt, response in rows]
         for batch in _batches(sorted(scorable, key=lambda index: lengths[index]), lengths):
-            for index, total in zip(batch, self._forward([rows[index] for index in batch]), strict=True):
-                scores[index] = Score(total, {"learned": total})
+            texts = [rows[index] for index in batch]
+            if self.gives_prefixes:
+                for index, columns in zip(batch, self._prefixes(texts), strict=True):
+                    prefixes = self._by_token(items[index], rows[index], columns)
+                    scores[index] = Score(prefixes[-1], {"learned": prefixes[-1]}, prefixes)
+            else:
+                for index, total in zip(batch, self._forward(texts), strict=True):
+                    scores[index] = Score(total, {"learned": total})
         return scores
+
+    def _by_token(self, item: Item, row: tuple[list[int], list[int]], columns: Sequence[float]) -> list[float]:
+        """Scores after the prompt and after each of the item's response ids, from those after each id of the row.
+
+        Ids that the reward model never sees change nothing. Where nothing at all has been seen, the first score stands.
+        """
+        assert item.response_ids is not None
+        seen = len(row[0]) + np.cumsum([0, *(int(self._is_read(id)) for id in item.response_ids)])
+        return [columns[max(0, place - 1)] for place in seen.tolist()]
+
+    def _is_read(self, id: int) -> bool:
+        backbone = self.model.backbone
+        return self._has_special_tokens or id not in (*backbone.start_ids, *backbone.stop_ids, backbone.pad_id)
 
     def _ids(self, item: Item) -> tuple[list[int], list[int]]:
         backbone = self.model.backbone
@@ -71,14 +105,19 @@ class Learned:
             prompt, response = list(item.prompt_ids), list(item.response_ids)
             if self._has_special_tokens:
                 return prompt, response
-            special = {*backbone.start_ids, *backbone.stop_ids, backbone.pad_id}
-            return [i for i in prompt if i not in special], [i for i in response if i not in special]
+            return [id for id in prompt if self._is_read(id)], [id for id in response if self._is_read(id)]
         prompt, response = backbone.encode([item.prompt, item.response])
         if self._has_special_tokens:
             return [*backbone.start_ids, *prompt], [*response, backbone.eos_id]
         return prompt, response
 
     def _forward(self, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
+        return self._computed(rows, self.model.score)
+
+    def _prefixes(self, rows: Sequence[tuple[list[int], list[int]]]) -> list[list[float]]:
+        return self._computed(rows, lambda ids, mask, _: self.model.prefix_scores(ids, mask))
+
+    def _computed(self, rows: Sequence[tuple[list[int], list[int]]], scorer: Callable[..., Any]) -> list[Any]:
         import torch
 
         backbone = self.model.backbone
@@ -92,7 +131,7 @@ class Learned:
             mask[row, :end] = True
             response_mask[row, len(prompt) : end] = True
         with torch.no_grad():
-            return self.model.score(*(tensor.to(backbone.device) for tensor in (ids, mask, response_mask))).tolist()
+            return scorer(*(tensor.to(backbone.device) for tensor in (ids, mask, response_mask))).tolist()
 
 
 def has_equal_tokens(one: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tuningfork.settings import Input, Settings
+from tuningfork.settings import Input, ReadOnceInput, Settings
 from tuningfork.stage import StageContext
 
 
@@ -11,6 +11,8 @@ class StageSettings(Settings):
 
     before: Input = "steps"
     """what is measured"""
+    prompts: ReadOnceInput | None = None
+    """what it is measured on"""
     difference: float = 0.5
     """by how much things got better"""
 
@@ -25,4 +27,5 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         ci95=(settings.difference - 0.1, settings.difference + 0.1), p=0.001, n=100, num_roots=50,
         per_seed=[SeedValue(seed=stage.seed, before=0.1, after=after, difference=settings.difference)],
     )  # fmt: skip
-    write_summary(Summary(measures=[measure], seeds=[stage.seed]), stage.out / "summary.json")
+    reads = stage.inputs["prompts"].num_choices if settings.prompts else 1
+    write_summary(Summary(measures=[measure], seeds=[stage.seed], test_reads=reads), stage.out / "summary.json")
