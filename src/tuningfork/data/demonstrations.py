@@ -43,12 +43,10 @@ def read_demonstrations(
     The targets are the completion and its EOS, or the answers (all, or the last) and what ends each. DataError for what
     cannot be used, and for a row longer than the context unless such rows are skipped; nothing is ever cut.
     """
-    is_chat = all("messages" in row for row in rows)
-    notes: list[str] = []
-    if is_chat:
-        found, notes = _chat_rows(backbone, rows, source, loss_on)
-    else:
-        found = _completion_rows(backbone, rows, source)
+    is_chat = _is_chat(rows)
+    renderer = Renderer(backbone.tokenizer) if is_chat else None
+    found = demonstration_rows(backbone, rows, source, renderer=renderer, loss_on=loss_on)
+    notes = [*renderer.notes, *_differences(renderer, rows)] if renderer else []
     kept = [row for row in found if len(row.ids) <= backbone.max_length]
     num_skipped = len(found) - len(kept)
     if num_skipped and too_long == "refuse":
@@ -64,7 +62,21 @@ def read_demonstrations(
     return Demonstrations(kept, is_chat, num_skipped, tuple(notes))
 
 
-def _completion_rows(backbone: Backbone, rows: Sequence[Mapping[str, Any]], source: str) -> list[TokenRow]:
+def demonstration_rows(
+    backbone: Backbone,
+    rows: Sequence[Mapping[str, Any]],
+    source: str,
+    *,
+    renderer: Renderer | None = None,
+    loss_on: LossOn = "all",
+) -> list[TokenRow]:
+    """One token row for each demonstration, in order and however long; `renderer` saves making one for conversations."""
+    if _is_chat(rows):
+        renderer = renderer or Renderer(backbone.tokenizer)
+        return [
+            renderer.conversation(row["messages"], f"{source}, row {number}", loss_on=loss_on)
+            for number, row in enumerate(rows, 1)
+        ]
     for number, row in enumerate(rows, 1):
         if not isinstance(row.get("prompt"), str) or not isinstance(row.get("completion"), str):
             raise DataError(
@@ -74,23 +86,20 @@ def _completion_rows(backbone: Backbone, rows: Sequence[Mapping[str, Any]], sour
     return prompt_completion_rows(backbone.encode, pairs, backbone.start_ids, backbone.eos_id, source)
 
 
-def _chat_rows(
-    backbone: Backbone, rows: Sequence[Mapping[str, Any]], source: str, loss_on: LossOn
-) -> tuple[list[TokenRow], list[str]]:
-    renderer = Renderer(backbone.tokenizer)
-    places = [f"{source}, row {number}" for number in range(1, len(rows) + 1)]
-    found = [
-        renderer.conversation(r["messages"], place, loss_on=loss_on) for r, place in zip(rows, places, strict=True)
-    ]
-    notes = renderer.notes
+def _is_chat(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return all("messages" in row for row in rows)
+
+
+def _differences(renderer: Renderer, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """In how many rows `apply_chat_template` gives other ids; nothing where it gives the same."""
     compared = rows[:_COMPARED]
     differing = [number for number, row in enumerate(compared, 1) if renderer.differs(row["messages"])]
-    if differing:
-        notes.append(
-            f"{len(differing)} of the first {len(compared)} rows have other ids than apply_chat_template gives "
-            f"(first: row {differing[0]}): a control token in a text, a merge across a boundary, or BOS"
-        )
-    return found, notes
+    if not differing:
+        return []
+    return [
+        f"{len(differing)} of the first {len(compared)} rows have other ids than apply_chat_template gives "
+        f"(first: row {differing[0]}): a control token in a text, a merge across a boundary, or BOS"
+    ]
 
 
 def question_rows(rows: Sequence[Mapping[str, Any]], source: str) -> list[dict[str, Any]]:

@@ -243,15 +243,18 @@ class Renderer:
 
 
 def prompt_ids(backbone: Backbone, rows: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-    """Ids of prompts: `prompt` as text, or `messages` (or `prompt` as a list of messages) through the chat template."""
-    chats = [row.get("messages", row["prompt"] if isinstance(row.get("prompt"), list) else None) for row in rows]
-    renderer = Renderer(backbone.tokenizer) if any(chat is not None for chat in chats) else None
-    texts = iter(backbone.encode([row["prompt"] for row, chat in zip(rows, chats, strict=True) if chat is None]))
+    """Ids of prompts: `messages` through the chat template, else the text `prompt` behind BOS.
+
+    A row may have both; `prompt` is then what people and rewards read.
+    """
+    is_chat = ["messages" in row for row in rows]
+    renderer = Renderer(backbone.tokenizer) if any(is_chat) else None
+    texts = iter(backbone.encode([row["prompt"] for row, chat in zip(rows, is_chat, strict=True) if not chat]))
     return [
-        [*backbone.start_ids, *next(texts)]
-        if chat is None or renderer is None
-        else renderer.prompt(chat, f"prompt {number}")
-        for number, chat in enumerate(chats, 1)
+        renderer.prompt(row["messages"], f"prompt {row.get('id', number)!r}")
+        if renderer and "messages" in row
+        else [*backbone.start_ids, *next(texts)]
+        for number, row in enumerate(rows, 1)
     ]
 
 

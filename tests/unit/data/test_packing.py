@@ -25,6 +25,7 @@ def rows_of(lengths: list[int]) -> list[TokenRow]:
     return [TokenRow([100 * r + i for i in range(n)], [i > 0 for i in range(n)]) for r, n in enumerate(lengths)]
 
 
+@settings(deadline=None)
 @given(LENGTHS, st.integers(40, 60))
 def test_every_document_is_in_one_bin_that_holds_it(lengths: list[int], capacity: int) -> None:
     bins = best_fit(lengths, capacity)
@@ -33,6 +34,7 @@ def test_every_document_is_in_one_bin_that_holds_it(lengths: list[int], capacity
     assert bins == best_fit(lengths, capacity)
 
 
+@settings(deadline=None)
 @given(LENGTHS, st.integers(40, 60))
 def test_bins_are_few(lengths: list[int], capacity: int) -> None:
     """Best-fit decreasing needs at most 11/9 of the best number of bins and one more (Johnson 1973)."""
@@ -43,6 +45,7 @@ def test_bins_are_few(lengths: list[int], capacity: int) -> None:
     assert num_bins <= 2 * least
 
 
+@settings(deadline=None)
 @given(LENGTHS, st.integers(40, 60))
 def test_bins_are_those_of_a_plain_search(lengths: list[int], capacity: int) -> None:
     """The fullest bin with room, found by looking at all of them: the same fill levels."""
@@ -63,6 +66,7 @@ def test_a_worked_example() -> None:
     assert best_fit([3, 6, 4, 5, 2], 10) == [[1, 2], [3, 0, 4]]
 
 
+@settings(deadline=None)
 @given(LENGTHS, st.integers(40, 60))
 def test_packed_rows_hold_each_document_whole(lengths: list[int], capacity: int) -> None:
     rows = rows_of(lengths)
@@ -109,7 +113,7 @@ def test_padding_share_counts_positions() -> None:
     assert padding_share([4, 2, 1, 3], lambda step: [[0, 1], [2, 3]][step], 2) == pytest.approx(4 / 14)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 90), st.integers(1, 17), st.integers(0, 3), st.data())
 def test_orders_visit_every_row_once_an_epoch(num_rows: int, batch_rows: int, seed: int, data: Any) -> None:
     lengths = data.draw(st.lists(st.integers(1, 99), min_size=num_rows, max_size=num_rows))
@@ -123,7 +127,7 @@ def test_orders_visit_every_row_once_an_epoch(num_rows: int, batch_rows: int, se
             assert sorted(visited[epoch * num_rows : (epoch + 1) * num_rows]) == list(range(num_rows))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 20))
 def test_a_step_is_the_same_from_wherever_one_comes(num_rows: int, batch_rows: int, step: int) -> None:
     lengths = [(7 * index) % 23 + 1 for index in range(num_rows)]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from families import BY_NAME, FAMILIES, Family, family_tokenizer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tuningfork.data.rendering import Renderer, prompt_ids
 from tuningfork.data.rows import TokenRow
@@ -80,6 +85,29 @@ def test_ids_are_the_templates_own_text(family: Family, number: int, renderers: 
     bos = family.bos or ""
     decoded = renderer.tokenizer.decode(renderer.conversation(conversation, "row").ids)
     assert decoded == (text if text.startswith(bos) else bos + text)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+PIECE = st.sampled_from(
+    ["<|im_end|>", "</s>", "<s>", "<|eot_id|>", "<|im_start|>assistant\n", "[/INST]", " ", "CONTENT0X"]
+)
+WRITTEN = st.lists(TEXT | PIECE, max_size=4).map("".join)
+ANSWERED = WRITTEN.filter(lambda text: bool(text.strip()))
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.tuples(WRITTEN, ANSWERED), min_size=1, max_size=3), st.none() | WRITTEN)
+@pytest.mark.parametrize("name", ["chatml", "llama2", "llama3", "vicuna"])
+def test_whatever_is_written(
+    name: str, renderers: dict[str, Renderer], turns: list[tuple[str, str]], system: str | None
+) -> None:
+    """Targets, and only targets, decode to the answers; and the row ends where the last answer does."""
+    family, renderer = BY_NAME[name], renderers[name]
+    conversation = talk(*(text for turn in turns for text in turn), system=system)
+    row = renderer.conversation(conversation, "row")
+    assert target_text(renderer, row) == expected(family, conversation)
+    end = renderer.tokenizer.convert_tokens_to_ids(family.end.strip())
+    assert [token for token, is_t in zip(row.ids, row.is_target, strict=True) if is_t].count(end) == len(turns)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -281,8 +309,22 @@ def test_sentinels_avoid_what_is_written() -> None:
 
 
 def test_prompts_are_texts_or_conversations(tiny_backbone: Any) -> None:
-    rows = [{"prompt": "the cat"}, {"messages": talk("the cat")}, {"prompt": talk("the cat")}]
-    text, chat, same = prompt_ids(tiny_backbone, rows)
+    rows = [{"messages": talk("the cat")}, {"prompt": "the cat"}, {"prompt": "as read", "messages": talk("the cat")}]
+    chat, text, both = prompt_ids(tiny_backbone, rows)
     assert text == [1, *tiny_backbone.encode(["the cat"])[0]]
-    assert chat == same == Renderer(tiny_backbone.tokenizer).prompt(talk("the cat"))
+    assert chat == both == Renderer(tiny_backbone.tokenizer).prompt(talk("the cat"))
     assert tiny_backbone.tokenizer.decode(chat) == "<|bos|><|im_start|>user\nthe cat<|im_end|>\n<|im_start|>assistant\n"
+
+
+LIMA = Path(__file__).parents[4] / "shared" / "data" / "lima"
+
+
+@pytest.mark.skipif(not LIMA.is_dir(), reason="../shared/data/lima is not there")
+@pytest.mark.parametrize("name", ["chatml", "llama2", "gemma"])
+def test_real_conversations(name: str, renderers: dict[str, Renderer]) -> None:
+    family, renderer = BY_NAME[name], renderers[name]
+    with gzip.open(LIMA / "lima.jsonl.gz", "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file][:120]
+    for row in rows:
+        conversation = talk(f"{row['instruction']}\n{row['input']}", row["output"])
+        assert target_text(renderer, renderer.conversation(conversation, "row")) == expected(family, conversation)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tuningfork.data.demonstrations import question_rows, read_demonstrations
 from tuningfork.data.rows import RowOrder, pack_text, prompt_completion_rows
@@ -125,3 +127,17 @@ def test_the_questions_of_demonstrations() -> None:
     ]
     with pytest.raises(DataError, match="f, row 1: needs text under prompt, or messages"):
         question_rows([{"text": "a"}], "f")
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=16), st.text("the cat on ", min_size=1, max_size=12))
+def test_no_merge_crosses_from_prompt_to_completion(tiny_backbone: Any, prompt: str, completion: str) -> None:
+    """The prompt's ids are those of the prompt alone, whatever follows, so that training and sampling see the same."""
+    (row,) = read_demonstrations(
+        tiny_backbone, [{"prompt": prompt, "completion": completion}], "f", too_long="skip"
+    ).rows
+    (ids,) = tiny_backbone.encode([prompt])
+    first = row.is_target.index(True)
+    assert row.ids[:first] == [*tiny_backbone.start_ids, *ids]
+    assert tiny_backbone.tokenizer.decode(row.ids[first:]) == completion + "<|eos|>"
+    assert row.ids.count(tiny_backbone.eos_id) == row.ids.count(1) == 1 and row.is_target[-1]

@@ -115,7 +115,10 @@ def test_a_weighted_sum_by_hand() -> None:
 
 def test_a_weighted_sum_of_prefixes_by_hand() -> None:
     lexicon = {"name": "lexicon", "words": "w"}
-    terms = {"a": {"reward": lexicon, "weight": 2.0, "mean": 1.0, "deviation": 0.5}, "b": {"reward": lexicon, "weight": 1.0}}
+    terms = {
+        "a": {"reward": lexicon, "weight": 2.0, "mean": 1.0, "deviation": 0.5},
+        "b": {"reward": lexicon, "weight": 1.0},
+    }
     settings = CombinedSettings.model_validate({"name": "combined", "terms": terms})
     dense = SimpleNamespace(score=lambda items: [Score(2.0, {}, [0.5, 1.5, 2.0]) for _ in items])
     (score,) = Combined(settings, {"a": dense, "b": Fixed(3.0)}).score([Item("", "")])
