@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tuningfork.data.dialogue import tagged_text
@@ -21,7 +21,7 @@ def texts(data: Dataset) -> Iterator[Placed]:
 
 
 def demonstrations(data: Dataset) -> Iterator[Placed]:
-    """`{"prompt", "completion"}` or `{"messages"}` rows to fine-tune on, all of one kind.
+    """`{"prompt", "completion"}` or `{"messages"}` rows to fine-tune on; see `uniform` where all must be of one kind.
 
     Of a preference the chosen answer is learnt, of unpaired answers the good ones, of references each one, of a choice the
     right option, of a tree its best conversation. A row without an answer is counted as faulty.
@@ -35,6 +35,19 @@ def demonstrations(data: Dataset) -> Iterator[Placed]:
         for demonstration in found:
             yield place, demonstration
     data.check_share()
+
+
+def uniform(rows: Iterable[Placed]) -> list[Placed]:
+    """Demonstrations all of one kind: where any is a conversation, pairs become conversations of one turn."""
+    found = list(rows)
+    if not any("messages" in row for _, row in found):
+        return found
+    return [(place, row if "messages" in row else _as_turns(row)) for place, row in found]
+
+
+def _as_turns(row: Row) -> Row:
+    turns = (("user", row["prompt"]), ("assistant", row["completion"]))
+    return {"messages": [{"role": role, "content": content} for role, content in turns]}
 
 
 def rankings(data: Dataset) -> Iterator[Placed]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from tuningfork.data.reading import ReadingSettings
 from tuningfork.evals.knowledge import KnowledgeSettings, check_knowledge
 from tuningfork.model.settings import AdapterSettings, Full, ModelSource, ScratchModel
 from tuningfork.settings import Input, Settings
@@ -22,7 +23,9 @@ class StageSettings(Settings):
     model: ModelSource
     """`scratch: {...}` for a new model, or a folder or hub id of one to go on training"""
     data: Input
-    """text file, one `{"text": ...}` a row"""
+    """text: a file or folder of rows `{"text": ...}` or of plain text"""
+    reading: ReadingSettings = ReadingSettings()
+    """what to make of the rows of `data` and `heldout`"""
     heldout: Input | None = None
     """text file that the model never trains on, for perplexity and bits per byte"""
     adapter: AdapterSettings = Full()
@@ -43,19 +46,24 @@ class StageSettings(Settings):
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Train, measure on held-out text, save."""
-    from tuningfork.data.jsonl import read_jsonl
+    from tuningfork.data.adapters import TEXT_SHAPES
+    from tuningfork.data.adapters import texts as read_texts
     from tuningfork.data.rows import pack_text
+    from tuningfork.data.stage_audit import audit_stage
     from tuningfork.evals.perplexity import text_figures
     from tuningfork.model.saving import save_backbone, verify_saved
     from tuningfork.model.tree import parameter_tree
     from tuningfork.streams.text import TextStream
     from tuningfork.train.loop import Loop
 
-    texts = [row["text"] for row in read_jsonl(stage.inputs["data"].reference, required=("text",))]
+    data = settings.reading.open(stage.inputs["data"].reference, TEXT_SHAPES)
+    documents = list(read_texts(data))
+    texts = [row["text"] for _, row in documents]
     backbone = _make_backbone(stage, settings, texts)
     stage.events.say(parameter_tree(backbone.model))
     if settings.steps:
         rows = pack_text(backbone.encode, texts, settings.length, backbone.start_ids, backbone.eos_id)
+        audit_stage(stage, data, documents, "text", backbone=backbone, token_rows=rows, is_packed=True)
         stage.events.say(f"{len(texts):,} texts, {len(rows) * settings.length:,} tokens")
         stream = TextStream(
             backbone,
@@ -67,7 +75,8 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         )
         Loop(stage, {"policy": backbone.model}, [stream], settings.optimizer, settings.steps, label="pretrain").run()
     if settings.heldout:
-        heldout = [row["text"] for row in read_jsonl(stage.inputs["heldout"].reference, required=("text",))]
+        unseen = settings.reading.open(stage.inputs["heldout"].reference, TEXT_SHAPES)
+        heldout = [row["text"] for _, row in read_texts(unseen)]
         stage.figures.update(text_figures(backbone, heldout, settings.length))
     if settings.knowledge:
         check_knowledge(stage, backbone, settings.knowledge)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from tuningfork.data.reading import ReadingSettings
 from tuningfork.evals.knowledge import KnowledgeSettings, check_knowledge
 from tuningfork.model.settings import AdapterSettings, Full
 from tuningfork.settings import Input, Settings
@@ -17,7 +18,9 @@ class StageSettings(Settings):
     model: Input = "pretrain/model"
     """model to start from"""
     data: Input
-    """demonstrations: `{"prompt", "completion"}` rows, or `{"messages": [...]}` rows in ChatML"""
+    """demonstrations: rows of any shape with answers to learn, e.g. `{"prompt", "completion"}` or `{"messages": [...]}`"""
+    reading: ReadingSettings = ReadingSettings()
+    """what to make of the rows of `data`"""
     adapter: AdapterSettings = Full()
     """what to train"""
     steps: int | None = Field(default=None, ge=1)
@@ -38,8 +41,9 @@ class StageSettings(Settings):
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Train on demonstrations (and replay), check, save."""
+    from tuningfork.data.adapters import DEMONSTRATION_SHAPES, demonstrations, uniform
     from tuningfork.data.demonstrations import demonstration_rows
-    from tuningfork.data.jsonl import read_jsonl
+    from tuningfork.data.stage_audit import audit_stage
     from tuningfork.errors import RecipeError
     from tuningfork.model.loading import load_backbone
     from tuningfork.model.saving import save_backbone, verify_saved
@@ -52,7 +56,11 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     source = stage.inputs["data"].reference
     backbone = load_backbone(stage.inputs["model"].reference, stage.runtime, adapter=settings.adapter, seed=stage.seed)
     stage.events.say(parameter_tree(backbone.model))
-    rows = demonstration_rows(backbone, read_jsonl(source), source)
+    data = settings.reading.open(source, DEMONSTRATION_SHAPES)
+    demonstrated = uniform(demonstrations(data))
+    rows = demonstration_rows(backbone, [row for _, row in demonstrated], source)
+    shape = "conversation" if "messages" in demonstrated[0][1] else "prompt_completion"
+    audit_stage(stage, data, demonstrated, shape, backbone=backbone, token_rows=rows)
     num_targets = sum(sum(row.is_target) for row in rows)
     share = num_targets / sum(len(row.ids) for row in rows)
     stage.events.say(f"{len(rows):,} demonstrations, {num_targets:,} target tokens ({share:.0%} of all tokens)")

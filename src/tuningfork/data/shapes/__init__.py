@@ -22,7 +22,7 @@ from tuningfork.errors import DataError
 
 UNKNOWN = "unknown"
 _SURE = 0.5
-"""Share of the sampled rows that must be of one shape."""
+"""Least share of the sampled rows that must be of one shape."""
 
 
 @functools.cache
@@ -80,7 +80,7 @@ def recognise(rows: Sequence[Row], accept: Sequence[str] = ()) -> Recognition:
         votes[names] += 1
         examples.setdefault(names, matches)
     names, count = max(((n, c) for n, c in votes.items() if n), key=lambda pair: pair[1], default=((), 0))
-    if count <= _SURE * len(rows):
+    if count < _SURE * len(rows) or not names:
         return Recognition(UNKNOWN, _why_unknown(rows, names, count))
     wanted = [name for name in names if name in accept]
     if len(names) > 1 and len(wanted) != 1:

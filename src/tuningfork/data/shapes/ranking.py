@@ -106,11 +106,11 @@ def _arena(fields: Fields) -> list[Row]:
 
 def _judged(fields: Fields) -> list[Row]:
     candidates, groups = fields.read("candidates"), fields.read("ranking")
-    places = {number: place for place, group in enumerate(groups, 1) for number in group}
     texts = [checked_text(candidate.get("text"), f"the text of candidate {n}") for n, candidate in enumerate(candidates, 1)]
-    if sorted(places) != list(range(len(texts))):
-        raise RowFault(f"the ranking names the candidates {sorted(places)}; each of 0 to {len(texts) - 1} stands in it once")
-    return [_row(fields, texts, ranks=[places[number] for number in range(len(texts))])]
+    placed = [(number, place) for place, group in enumerate(groups, 1) for number in group]
+    if len({number for number, _ in placed}) < len(placed) or not all(number in range(len(texts)) for number, _ in placed):
+        raise RowFault(f"the ranking {groups} must name candidates from 0 to {len(texts) - 1}, none of them twice")
+    return [_row(fields, [texts[number] for number, _ in placed], ranks=[place for _, place in placed])]
 
 
 def _row(fields: Fields, answers: list[str], **order: Any) -> Row:
