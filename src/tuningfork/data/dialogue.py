@@ -22,7 +22,7 @@ ROLES = {
 """Role names of public data sets -> the four roles."""
 
 _ROLE_KEYS, _CONTENT_KEYS = ("role", "from", "speaker"), ("content", "value", "text", "message", "utterance")
-_CHATML = re.compile(r"<\|im_start\|>(.*?)(?:\n(.*?))?<\|im_end\|>(?:\n|\s*$|(?=<\|im_start\|>))", re.DOTALL)
+_CHATML = re.compile(r"<\|im_start\|>([^\n]*?)(?:\n(.*?))?<\|im_end\|>\n?", re.DOTALL)
 _TAGS = re.compile(r"(?:^|\n\n)(Human|Assistant|H|A|User):[ \n]?", re.DOTALL)
 _ANSWER = "\n\nAssistant:"
 
@@ -92,7 +92,7 @@ def chatml_messages(text: str) -> list[Message]:
             message["name"] = rest.removeprefix("name=")
         messages.append(message)
         end = match.end()
-    if text[end:].strip() and not text[end:].strip().startswith("<|im_start|>assistant"):
+    if text[end:].strip() not in ("", "<|im_start|>assistant"):
         raise RowFault("ChatML that does not end with <|im_end|>; the last turn is cut off")
     if not messages:
         raise RowFault("ChatML without a whole turn; a turn is <|im_start|>role, a line end, its text, <|im_end|>")

@@ -35,14 +35,8 @@ def _given(fields: Fields) -> list[Row]:
     return _row(fields, fields.prompt(), fields.take("chosen"), fields.take("rejected"))
 
 
-def _after_dialogue(fields: Fields) -> list[Row]:
-    prompt = messages_of(fields.read("prompt"))
-    fields.drop("prompt")
-    return _row(fields, prompt, fields.take("chosen"), fields.take("rejected"))
-
-
 def _messages_after_prompt(fields: Fields) -> list[Row]:
-    """TRL's conversational form: each side is the messages after the prompt, or the whole conversation."""
+    """Each side is a text, the messages after the prompt, or the whole conversation (as TRL has them)."""
     sides = [_side(fields, role) for role in ("chosen", "rejected")]
     given = fields.read("prompt") if "prompt" in fields else None
     if given is None or any(len(side) > 1 and side[0]["role"] != "assistant" for side in sides):
@@ -68,6 +62,8 @@ def _answers(fields: Fields) -> list[Row]:
 def _side(fields: Fields, role: str) -> list[Row]:
     value = fields.read(role)
     fields.drop(role)
+    if isinstance(value, str):
+        return [{"role": "assistant", "content": value}]
     return messages_of([value] if isinstance(value, dict) else value)
 
 
@@ -92,6 +88,10 @@ def _is_answer(value: Any) -> bool:
     return is_dialogue(value) or (isinstance(value, dict) and "content" in value and "role" in value)
 
 
+def _is_side(value: Any) -> bool:
+    return is_text(value) or _is_answer(value)
+
+
 def _is_two(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(item, str) for item in value)
 
@@ -109,8 +109,8 @@ VARIANTS = (
     ),
     Variant(
         "messages, chosen and rejected",
-        {"prompt": (_OPEN, is_open_dialogue), "chosen": (_CHOSEN, is_text), "rejected": (_REJECTED, is_text)},
-        _after_dialogue,
+        {"prompt": (_OPEN, is_open_dialogue), "chosen": (_CHOSEN, _is_side), "rejected": (_REJECTED, _is_side)},
+        _messages_after_prompt,
         _STRENGTH,
     ),
     Variant(

@@ -65,8 +65,13 @@ def _objects(fields: Fields) -> list[Row]:
 
 
 def _compared(fields: Fields) -> list[Row]:
-    answers = fields.take("answers")
-    return [_row(fields, answers, comparisons=[_comparison(item, len(answers)) for item in fields.read("comparisons")])]
+    answers, comparisons = fields.take("answers"), fields.read("comparisons")
+    if is_objects(comparisons):
+        return [_row(fields, answers, comparisons=[_comparison(item, len(answers)) for item in comparisons])]
+    if not all(number in range(len(answers)) for better, worse, _ in comparisons for number in (better, worse)):
+        raise RowFault(f"a comparison names an answer beyond the {len(answers)} there are; they count from 0")
+    fields.drop("comparisons")
+    return [_row(fields, answers, comparisons=comparisons)]
 
 
 def _comparison(item: Row, count: int) -> list[int]:
@@ -152,6 +157,8 @@ def _is_groups(value: Any) -> bool:
 
 
 def _is_comparisons(value: Any) -> bool:
+    if isinstance(value, list) and value and all(is_numbers(item) and len(item) == 3 for item in value):
+        return True
     return is_objects(value) and all({"a", "b", "preferred"} <= item.keys() for item in value)
 
 

@@ -53,6 +53,8 @@ def _dialogue(fields: Fields) -> list[Row]:
     messages = messages_of(fields.read("messages"))
     if messages[-1]["role"] != "assistant":
         raise RowFault("the last turn is not the assistant's, so there is no answer to call good or bad")
+    if messages[-1].keys() <= {"role", "content", "original_role"}:
+        fields.drop("messages")
     return [{"prompt": messages[:-1], "completion": messages[-1]["content"], "label": _label(fields)}]
 
 
