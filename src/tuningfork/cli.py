@@ -26,6 +26,9 @@ app = typer.Typer(
     help="From nothing to a language model that does what people prefer, with proof, on the machine you have.",
 )
 
+data_app = typer.Typer(no_args_is_help=True, help="Look at data, check it, convert it.")
+app.add_typer(data_app, name="data")
+
 _NOT_COMMANDS = {"report", "chat"}
 
 RecipeName = Annotated[str, typer.Argument(metavar="NAME|FILE", help="a shipped recipe or a YAML file")]
@@ -39,6 +42,11 @@ StoreFolder = Annotated[
 ]
 Trust = Annotated[bool, typer.Option("--trust", help="trust the code that the recipe names; needed once per content")]
 ModelSource = Annotated[str | None, typer.Option("--model", help="a model's folder or hub id")]
+DataFile = Annotated[str, typer.Argument(metavar="FILE", help="a file or folder, world:NAME/FILE or hf:NAME")]
+Shape = Annotated[str | None, typer.Option(help="what the rows are, where that is not recognised")]
+Column = Annotated[list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="which column holds a field; may be repeated")]
+Strict = Annotated[bool, typer.Option("--strict", help="stop at the first faulty row")]
+SkipShare = Annotated[float, typer.Option(min=0, max=1, help="largest share of faulty rows that is left out")]
 DataSource = Annotated[str | None, typer.Option("--data", help="a data file or folder")]
 
 
@@ -192,6 +200,63 @@ def why(run: RunName, prompt: Annotated[str, typer.Argument(help="a prompt")]) -
     from tuningfork.serve.why import why as explain_answer
 
     explain_answer(open_run(run).path, prompt)
+
+
+@data_app.command("show")
+def data_show(
+    file: DataFile,
+    rows: Annotated[int, typer.Option(min=1, help="how many rows")] = 5,
+    model: ModelSource = None,
+    shape: Shape = None,
+    column: Column = None,
+) -> None:
+    """Parsed rows, with what is trained on in colour (in brackets where there is none)."""
+    from tuningfork.data_commands import show as show_rows
+
+    show_rows(file, rows, model=model, shape=shape, columns=column or [])
+
+
+@data_app.command("check")
+def data_check(
+    file: DataFile,
+    eval_file: Annotated[str | None, typer.Option("--eval", help="rows that must not occur among those of FILE")] = None,
+    model: ModelSource = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object instead of lines")] = False,
+    shape: Shape = None,
+    column: Column = None,
+    strict: Strict = False,
+    skip_share: SkipShare = 0.01,
+) -> None:
+    """Audit data before anything is trained on it; exit code 1 where training would be pointless."""
+    from tuningfork.data_commands import check
+
+    is_good = check(
+        file,
+        evaluation=eval_file,
+        model=model,
+        as_json=as_json,
+        shape=shape,
+        columns=column or [],
+        strict=strict,
+        skip_share=skip_share,
+    )
+    raise typer.Exit(0 if is_good else 1)
+
+
+@data_app.command("convert")
+def data_convert(
+    file: DataFile,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="a .jsonl file that does not exist yet")],
+    to: Annotated[str | None, typer.Option(help="of a tree: conversation or ranking")] = None,
+    shape: Shape = None,
+    column: Column = None,
+    strict: Strict = False,
+    skip_share: SkipShare = 0.01,
+) -> None:
+    """Write data in the canonical form of its shape as JSON Lines; what has no place in it is kept under `extra`."""
+    from tuningfork.data_commands import convert
+
+    convert(file, out, to=to, shape=shape, columns=column or [], strict=strict, skip_share=skip_share)
 
 
 def _run(recipe: Recipe, out: Path | None, store: Path | None, trust: bool) -> None:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "tuningfork"
 FILES = sorted(PACKAGE.rglob("*.py"))
 COMPONENTS = ("data", "evals", "methods", "model", "reward", "rollout", "streams", "train", "worlds")
 ORCHESTRATION = (
-    "cli", "composition", "display", "doctor", "document", "explain", "keys", "pipeline", "recipe", "references",
+    "cli", "composition", "data_commands", "display", "doctor", "document", "explain", "keys", "pipeline", "recipe", "references",
     "resolved", "runs", "single", "sources", "summaries", "supervisor", "trust", "validation", "worker",
 )  # fmt: skip
 TORCH_FREE = (

@@ -58,7 +58,7 @@ ROWS = "- pretrain: {model: {scratch: {layers: 1, width: 16, heads: 2, feed_forw
         ("rows.jsonl", b"", ": no rows; expected one JSON object a line"),
         ("rows.jsonl", b'{"text": "a"}\n{"text": "\xe9"}\n', ":2: not UTF-8 (byte 11 of the line is 0xe9)"),
         ("rows.jsonl", b'{"text": "a"}\ntext\n', ":2: not JSON: Expecting value at column 1"),
-        ("rows.jsonl", b'{"txt": "a"}\n', ":1: no text; the row has txt"),
+        ("rows.jsonl", b'{"txt": "a"}\n', ": no known shape has rows with txt; map columns"),
         ("rows.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 100, mtime=0)[:-9], ": not a whole gzip file"),
     ],
     ids=["empty", "not UTF-8", "not JSON", "no text", "cut"],

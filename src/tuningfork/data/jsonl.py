@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from tuningfork.data.files import lines, not_utf8
+from tuningfork.data.raw import RowFault
 from tuningfork.errors import DataError
+
+_TRAILING_COMMA = re.compile(r",\s*[}\]]")
 
 
 def read_jsonl(path: str | Path, required: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -18,7 +21,7 @@ def read_jsonl(path: str | Path, required: Sequence[str] = ()) -> list[dict[str,
     Each row must have the keys `required`, with a value other than null. A file without rows is an error.
     """
     path = Path(path)
-    rows = [_row(line, f"{path}:{number}", required) for number, line in _lines(path) if line.strip()]
+    rows = [_row(line, f"{path}:{number}", required) for number, line in lines(path) if line.strip()]
     if not rows:
         raise DataError(f"{path}: no rows; expected one JSON object a line")
     return rows
@@ -34,31 +37,60 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     return count
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def parse_line(line: bytes) -> Any:
+    """The JSON value in one line; RowFault where it is none."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            yield from enumerate(file, start=1)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
-    except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder; expected a .jsonl file") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not a whole gzip file ({error}); fetch it again") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        return parse_json(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise RowFault(not_utf8(line, error)) from error
+
+
+def parse_json(text: str) -> Any:
+    """A JSON value; RowFault with the column where it is none. NaN and lone surrogates are faults too."""
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise RowFault(f"not JSON: {error.msg} at column {error.colno}{_hint(text, error)}") from error
+    except RecursionError as error:
+        raise RowFault("nested too deeply; flatten the row") from error
+    if "\\ud" in text or "\\uD" in text:
+        check_surrogates(value)
+    return value
+
+
+def check_surrogates(value: Any) -> None:
+    """RowFault where a text in `value` holds half a character, which no file can be written with."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise RowFault("holds half a character (a lone surrogate such as \\ud83d): the text was cut; write it again") from error
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise RowFault(f"not JSON: {name} is no JSON number; write null or a number")
+
+
+def _hint(text: str, error: json.JSONDecodeError) -> str:
+    """What to do about the commonest slips, as the end of a message."""
+    stripped = text.strip()
+    if stripped in ("{", "[", "[{"):
+        return "; the row goes on in the next line: put each object on one line, or name the file .json"
+    if stripped.startswith(("{'", "[{'")):
+        return "; single quotes, as Python prints them: write rows with json.dumps"
+    if _TRAILING_COMMA.match(text, error.pos) or _TRAILING_COMMA.match(text[: error.pos + 1].rstrip()[-2:]):
+        return "; remove the comma before the closing bracket"
+    if error.msg == "Extra data":
+        return "; put each object on a line of its own"
+    if error.msg.startswith("Unterminated string") or error.pos >= len(stripped):
+        return "; the line ends in the middle of a row: write it again"
+    return ""
 
 
 def _row(line: bytes, place: str, required: Sequence[str]) -> dict[str, Any]:
     try:
-        row = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{place}: not UTF-8 (byte {error.start + 1} of the line is 0x{line[error.start]:02x})"
-        ) from error
-    except json.JSONDecodeError as error:
-        raise DataError(f"{place}: not JSON: {error.msg} at column {error.colno}") from error
-    except RecursionError as error:
-        raise DataError(f"{place}: nested too deeply") from error
+        row = parse_line(line)
+    except RowFault as fault:
+        raise DataError(f"{place}: {fault}") from fault
     if not isinstance(row, dict):
         raise DataError(f"{place}: expected an object, got {type(row).__name__}")
     missing = [key for key in required if row.get(key) is None]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import combinations, product
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from tuningfork.data.jsonl import read_jsonl
+from tuningfork.data.dialogue import tagged_text
 from tuningfork.errors import DataError
 from tuningfork.settings import Settings
+
+if TYPE_CHECKING:
+    from tuningfork.data.reader import Dataset
 
 VERSION = 1
 
@@ -53,7 +56,10 @@ class Judgement(Settings):
     root: str
     """what the prompt was made from; the unit of every split"""
     prompt: str
+    """what was asked; a dialogue as the plain text of its turns"""
     prompt_ids: list[int] | None = None
+    messages: list[dict[str, Any]] | None = None
+    """the turns of the prompt, where it is a dialogue"""
     candidates: list[Candidate] = Field(min_length=2)
     shown: list[int]
     """the order in which the candidates were shown"""
@@ -74,6 +80,12 @@ class Judgement(Settings):
         """(better, worse) candidate numbers; ties give none."""
         return [pair for upper, lower in combinations(self.ranking, 2) for pair in product(upper, lower)]
 
+    def as_ranking(self) -> dict[str, Any]:
+        """The judgement as a canonical row of the shape `ranking`; candidates that were not ranked are left out."""
+        placed = [(number, place) for place, group in enumerate(self.ranking, 1) for number in group]
+        answers = [self.candidates[number].text for number, _ in placed]
+        return {"prompt": self.prompt, "answers": answers, "ranks": [place for _, place in placed]}
+
 
 def write_judgements(path: Path, judgements: Iterable[Judgement]) -> None:
     """Write one JSON object a line; empty fields are left out."""
@@ -83,30 +95,56 @@ def write_judgements(path: Path, judgements: Iterable[Judgement]) -> None:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def read_judgements(source: str | Path) -> list[Judgement]:
-    """Read judgements, or plain preference rows {"prompt", "chosen", "rejected"}; DataError with the row."""
-    rows = read_jsonl(Path(source))
+def read_judgements(data: str | Path | Dataset) -> list[Judgement]:
+    """Judgements of a file: in this schema, or made of rows of a preference, ranking or tree; DataError with the place.
+
+    A row of comparisons that may contradict each other gives one judgement for each. Messages become the plain text of a dialogue.
+    """
+    from tuningfork.data.adapters import RANKING_SHAPES, rankings
+    from tuningfork.data.reader import open_data
+
+    data = open_data(data, accept=RANKING_SHAPES) if isinstance(data, str | Path) else data
     judgements = []
-    for number, row in enumerate(rows, 1):
+    for number, (place, row) in enumerate(rankings(data), 1):
+        extra = row.get("extra", {})
         try:
-            judgements.append(_from_preference(row, number) if "chosen" in row else Judgement.model_validate(row))
-        except (ValidationError, KeyError) as error:
-            first = str(error).splitlines()[0]
-            raise DataError(
-                f"{source}, row {number}: not a judgement ({first}); needs prompt, chosen, rejected"
-            ) from error
+            if "candidates" in extra and "rater" in extra:
+                whole = {name: value for name, value in extra.items()} | {"prompt": row["prompt"]}
+                judgements.append(Judgement.model_validate(whole))
+            else:
+                judgements += _from_ranking(row, extra, number)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise DataError(f"{place}: not a judgement: {where}: {first['msg']}") from error
     return judgements
 
 
-def _from_preference(row: dict[str, Any], number: int) -> Judgement:
-    return Judgement(
-        id=str(row.get("id", number)),
-        item=str(row.get("id", number)),
-        root=str(row.get("root", row["prompt"])),
-        prompt=row["prompt"],
-        candidates=[Candidate(text=row["chosen"]), Candidate(text=row["rejected"])],
-        shown=[0, 1],
-        ranking=[[0], [1]],
-        strength=float(row.get("margin", 0.0)),
-        rater=Rater(id="file", kind="person"),
-    )
+def _from_ranking(row: dict[str, Any], extra: dict[str, Any], number: int) -> list[Judgement]:
+    prompt = row["prompt"] if isinstance(row["prompt"], str) else tagged_text(row["prompt"], is_open=True)
+    name = str(extra.get("id", number))
+    orders = [_groups(row["ranks"])] if "ranks" in row else [_comparison(*item) for item in row["comparisons"]]
+    return [
+        Judgement(
+            id=name if len(orders) == 1 else f"{name}/{index}",
+            item=name,
+            root=str(extra.get("root", prompt)),
+            prompt=prompt,
+            messages=row["prompt"] if isinstance(row["prompt"], list) else None,
+            candidates=[Candidate(text=text) for text in row["answers"]],
+            shown=list(range(len(row["answers"]))),
+            ranking=ranking,
+            strength=float(row.get("strength", 0.0)),
+            rater=Rater(id="file", kind="person"),
+        )
+        for index, ranking in enumerate(orders)
+    ]
+
+
+def _groups(ranks: Sequence[int]) -> list[list[int]]:
+    """Numbers of the candidates, best first, those of one rank together."""
+    return [[number for number, r in enumerate(ranks) if r == rank] for rank in sorted(set(ranks))]
+
+
+def _comparison(better: int, worse: int, strength: int) -> list[list[int]]:
+    return [[better], [worse]] if strength else [[better, worse]]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
+from tuningfork.data.reading import ReadingSettings
 from tuningfork.evals.knowledge import KnowledgeSettings, check_knowledge
 from tuningfork.model.settings import AdapterSettings, Full, ModelSource, ScratchModel
 from tuningfork.settings import Input, Settings
@@ -22,7 +23,9 @@ class StageSettings(Settings):
     model: ModelSource
     """`scratch: {...}` for a new model, or a folder or hub id of one to go on training"""
     data: Input
-    """text file, one `{"text": ...}` a row"""
+    """text: a file or folder of rows `{"text": ...}` or of plain text"""
+    reading: ReadingSettings = ReadingSettings()
+    """what to make of the rows of `data` and `heldout`"""
     heldout: Input | None = None
     """text file that the model never trains on, for perplexity and bits per byte"""
     adapter: AdapterSettings = Full()
@@ -53,18 +56,23 @@ class StageSettings(Settings):
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Train, measure on held-out text, save."""
-    from tuningfork.data.jsonl import read_jsonl
+    from tuningfork.data.adapters import TEXT_SHAPES
+    from tuningfork.data.adapters import texts as read_texts
+    from tuningfork.data.stage_audit import audit_stage
     from tuningfork.evals.perplexity import text_figures
     from tuningfork.model.saving import save_backbone, verify_saved
     from tuningfork.model.tree import parameter_tree
     from tuningfork.streams.text import TextStream, text_rows
     from tuningfork.train.loop import Loop
 
-    texts = [row["text"] for row in read_jsonl(stage.inputs["data"].reference, required=("text",))]
+    data = settings.reading.open(stage.inputs["data"].reference, TEXT_SHAPES)
+    documents = list(read_texts(data))
+    texts = [row["text"] for _, row in documents]
     backbone = _make_backbone(stage, settings, texts)
     stage.events.say(parameter_tree(backbone.model))
     if settings.steps:
         rows = text_rows(backbone, texts, settings.length, settings.packing)
+        audit_stage(stage, data, documents, "text", backbone=backbone, token_rows=rows, is_packed=True)
         stage.events.say(f"{len(texts):,} texts, {sum(len(row.ids) for row in rows):,} tokens in {len(rows):,} rows")
         stream = TextStream(
             backbone,
@@ -80,7 +88,8 @@ def run(stage: StageContext, settings: StageSettings) -> None:
             stage.events.say(f"padding is {stage.figures['padding_share']:.0%} of all positions")
         Loop(stage, {"policy": backbone.model}, [stream], settings.optimizer, settings.steps, label="pretrain").run()
     if settings.heldout:
-        heldout = [row["text"] for row in read_jsonl(stage.inputs["heldout"].reference, required=("text",))]
+        unseen = settings.reading.open(stage.inputs["heldout"].reference, TEXT_SHAPES)
+        heldout = [row["text"] for _, row in read_texts(unseen)]
         stage.figures.update(text_figures(backbone, heldout, settings.length))
     if settings.knowledge:
         check_knowledge(stage, backbone, settings.knowledge)

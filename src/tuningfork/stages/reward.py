@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from tuningfork.data.reading import ReadingSettings
 from tuningfork.methods import pairwise
 from tuningfork.model.settings import AdapterSettings, Full
 from tuningfork.settings import Input, Settings
@@ -15,6 +16,7 @@ from tuningfork.train.settings import OptimizerSettings, ReplaySettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tuningfork.data.reader import Dataset
     from tuningfork.model.reward_model import RewardModel
     from tuningfork.streams.judgements import JudgedPair, JudgedText, LabelledText
 
@@ -49,7 +51,10 @@ class StageSettings(Settings):
     model: Input = "sft/model"
     """model to start from; its trunk becomes the reward model's"""
     data: Input
-    """judgements, preference rows `{"prompt", "chosen", "rejected"}`, or labelled rows `{"text", "label"}`"""
+    """judgements, rows of a preference, ranking or tree, e.g. `{"prompt", "chosen", "rejected"}`, or labelled rows
+    `{"text", "label"}`"""
+    reading: ReadingSettings = ReadingSettings()
+    """what to make of the rows of `data`"""
     heldout: Input | None = None
     """labelled rows to measure on; judgements are split by root instead"""
     holdout_share: float = Field(default=0.1, gt=0, lt=1)
@@ -83,7 +88,7 @@ class StageSettings(Settings):
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Train, measure, normalise on ordinary samples, save."""
-    from tuningfork.data.jsonl import read_jsonl
+    from tuningfork.data.adapters import RANKING_SHAPES
     from tuningfork.errors import RecipeError
     from tuningfork.model.loading import load_backbone
     from tuningfork.model.reward_model import RewardModel
@@ -92,7 +97,8 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     from tuningfork.train.loop import Loop
 
     source = stage.inputs["data"].reference
-    is_labelled = "label" in read_jsonl(source)[0]
+    data = settings.reading.open(source, (*RANKING_SHAPES, "labelled"))
+    is_labelled = data.shape == "labelled"
     if is_labelled != (settings.labels is not None):
         raise RecipeError(
             f"{source} holds {'labelled texts' if is_labelled else 'judgements'}; "
@@ -105,7 +111,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         backbone, settings.pooling, seed=stage.seed, template=template, init=settings.head_init
     )
     stage.events.say(parameter_tree(backbone.model, head=reward_model.head))
-    task = _LabelTask(stage, settings, reward_model) if is_labelled else _PairTask(stage, settings, reward_model)
+    task = (_LabelTask if is_labelled else _PairTask)(stage, settings, reward_model, data)
     streams: list[Any] = [task.stream]
     if settings.replay:
         streams.append(replay_stream(backbone, settings.replay, stage.inputs["replay.data"].reference, stage.seed))
@@ -121,8 +127,11 @@ def run(stage: StageContext, settings: StageSettings) -> None:
 class _PairTask:
     """Bradley-Terry on judgements, split by root."""
 
-    def __init__(self, stage: StageContext, settings: StageSettings, reward_model: RewardModel) -> None:
+    def __init__(
+        self, stage: StageContext, settings: StageSettings, reward_model: RewardModel, data: Dataset
+    ) -> None:
         from tuningfork.data.judgements import read_judgements
+        from tuningfork.data.stage_audit import audit_stage
         from tuningfork.errors import DataError
         from tuningfork.randomness import derive_seed, uniforms
         from tuningfork.streams.judgements import JudgedPair, PairStream, judged_texts
@@ -130,7 +139,10 @@ class _PairTask:
         self.stage, self.settings, self.reward_model = stage, settings, reward_model
         self.train: list[JudgedPair] = []
         self.heldout: list[JudgedPair] = []
-        for judgement in read_judgements(stage.inputs["data"].reference):
+        judgements = read_judgements(data)
+        placed = [(f"judgement {judgement.id}", judgement.as_ranking()) for judgement in judgements]
+        audit_stage(stage, data, placed, "ranking")
+        for judgement in judgements:
             texts = judged_texts(reward_model.backbone, judgement)
             draw = float(uniforms([derive_seed(stage.seed, "holdout", judgement.root)], 0)[0])
             part = self.heldout if draw < settings.holdout_share else self.train
@@ -180,7 +192,10 @@ class _PairTask:
 class _LabelTask:
     """Logistic loss on random windows of labelled texts."""
 
-    def __init__(self, stage: StageContext, settings: StageSettings, reward_model: RewardModel) -> None:
+    def __init__(
+        self, stage: StageContext, settings: StageSettings, reward_model: RewardModel, data: Dataset
+    ) -> None:
+        from tuningfork.data.stage_audit import audit_stage
         from tuningfork.errors import RecipeError
         from tuningfork.streams.judgements import LabelStream
 
@@ -188,7 +203,9 @@ class _LabelTask:
         if settings.heldout is None:
             raise RecipeError("labelled rows need heldout: a file of labelled rows to measure on")
         self.stage, self.settings, self.labels, self.reward_model = stage, settings, settings.labels, reward_model
-        train = _labelled_texts(reward_model, stage.inputs["data"].reference)
+        rows = list(data.placed())
+        audit_stage(stage, data, rows, "labelled")
+        train = _labelled_texts(reward_model, [row for _, row in rows])
         self.num_rows = len(train)
         self.stream = LabelStream(
             reward_model,
@@ -267,11 +284,9 @@ def score_texts(reward_model: RewardModel, texts: Sequence[JudgedText], batch_ro
     return scores
 
 
-def _labelled_texts(reward_model: RewardModel, source: str) -> list[LabelledText]:
-    from tuningfork.data.jsonl import read_jsonl
+def _labelled_texts(reward_model: RewardModel, rows: Sequence[dict[str, Any]]) -> list[LabelledText]:
     from tuningfork.streams.judgements import LabelledText
 
-    rows = read_jsonl(source, required=("text", "label"))
     encoded = reward_model.backbone.encode([row["text"] for row in rows])
     return [LabelledText(ids, label_value(row["label"])) for ids, row in zip(encoded, rows, strict=True) if ids]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tuningfork.data.reading import ReadingSettings
 from tuningfork.evals.heldout import HeldoutSettings
 from tuningfork.evals.knowledge import KnowledgeSettings, check_knowledge
 from tuningfork.evals.stopping import StopProbeSettings, check_stopping
@@ -15,7 +16,10 @@ from tuningfork.stage import StageContext
 from tuningfork.train.settings import Batching, OptimizerSettings, ReplaySettings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tuningfork.data.demonstrations import Demonstrations
+    from tuningfork.data.raw import Row
     from tuningfork.data.rows import TokenRow
     from tuningfork.evals.heldout import HeldoutLook
     from tuningfork.model.backbone import Backbone
@@ -27,7 +31,9 @@ class StageSettings(Settings):
     model: Input = "pretrain/model"
     """model to start from"""
     data: Input
-    """demonstrations: `{"prompt", "completion"}` rows, or `{"messages": [...]}` rows"""
+    """demonstrations: rows of any shape with answers to learn, e.g. `{"prompt", "completion"}` or `{"messages": [...]}`"""
+    reading: ReadingSettings = ReadingSettings()
+    """what to make of the rows of `data`"""
     chat: ChatSettings = ChatSettings()
     """how conversations are rendered"""
     too_long: Literal["refuse", "skip"] = "refuse"
@@ -114,11 +120,17 @@ def run(stage: StageContext, settings: StageSettings) -> None:
 
 def _training_rows(stage: StageContext, settings: StageSettings, backbone: Backbone) -> list[TokenRow]:
     """Rows of the demonstrations, packed if asked for; what they are and what became of them is said and recorded."""
+    from tuningfork.data.adapters import DEMONSTRATION_SHAPES, demonstrations, uniform
     from tuningfork.data.packing import pack_rows
+    from tuningfork.data.stage_audit import audit_stage
     from tuningfork.errors import RecipeError
     from tuningfork.model.backbone import UNLIMITED
 
-    found = _read(stage, settings, backbone, "data")
+    data = settings.reading.open(stage.inputs["data"].reference, DEMONSTRATION_SHAPES)
+    demonstrated = uniform(demonstrations(data))
+    found = _rendered(settings, backbone, [row for _, row in demonstrated], data.source)
+    shape = "conversation" if found.is_chat else "prompt_completion"
+    audit_stage(stage, data, demonstrated, shape, backbone=backbone, token_rows=found.rows)
     if not found.is_chat and settings.chat != ChatSettings():
         raise RecipeError("chat has no effect: the data are prompts and completions, not conversations; remove it")
     num_targets = sum(sum(row.is_target) for row in found.rows)
@@ -155,25 +167,22 @@ def _training_rows(stage: StageContext, settings: StageSettings, backbone: Backb
 
 
 def _heldout_look(stage: StageContext, settings: StageSettings, backbone: Backbone) -> HeldoutLook | None:
+    from tuningfork.data.adapters import DEMONSTRATION_SHAPES, demonstrations, uniform
     from tuningfork.data.demonstrations import question_rows
-    from tuningfork.data.jsonl import read_jsonl
     from tuningfork.evals.heldout import HeldoutLook
 
     if settings.heldout is None:
         return None
     source = stage.inputs["heldout.data"].reference
-    found = _read(stage, settings, backbone, "heldout.data")
+    rows = [row for _, row in uniform(demonstrations(settings.reading.open(source, DEMONSTRATION_SHAPES)))]
+    found = _rendered(settings, backbone, rows, source)
     for note in found.notes:
         stage.events.say(f"held-out: {note}")
-    questions = question_rows(read_jsonl(source)[: settings.heldout.samples], source)
+    questions = question_rows(rows[: settings.heldout.samples], source)
     return HeldoutLook(stage, backbone, settings.heldout, found.rows, questions)
 
 
-def _read(stage: StageContext, settings: StageSettings, backbone: Backbone, name: str) -> Demonstrations:
+def _rendered(settings: StageSettings, backbone: Backbone, rows: Sequence[Row], source: str) -> Demonstrations:
     from tuningfork.data.demonstrations import read_demonstrations
-    from tuningfork.data.jsonl import read_jsonl
 
-    source = stage.inputs[name].reference
-    return read_demonstrations(
-        backbone, read_jsonl(source), source, loss_on=settings.chat.loss_on, too_long=settings.too_long
-    )
+    return read_demonstrations(backbone, rows, source, loss_on=settings.chat.loss_on, too_long=settings.too_long)

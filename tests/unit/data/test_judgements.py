@@ -46,5 +46,5 @@ def test_preference_rows_are_judgements(tmp_path: Path) -> None:
 def test_a_row_that_is_none_is_named(tmp_path: Path, row: str) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "x", "chosen": "a", "rejected": "b"}\n' + row + "\n")
-    with pytest.raises(DataError, match="row 2: not a judgement"):
+    with pytest.raises(DataError, match=r"p.jsonl:2: not a row of the shape preference: no "):
         read_judgements(path)
