@@ -74,42 +74,6 @@ def test_what_is_rewarded_becomes_more(make_stage: Any, folder: Path) -> None:
     assert abs(rows[0]["ratio_mean"] - 1) < 1e-5 and rows[0]["approx_kl"] < 1e-8
 
 
-def test_ppo_gives_the_numbers_it_gave_when_it_was_the_only_method(make_stage: Any, folder: Path) -> None:
-    """Recorded before other methods came into the stream: loss and gradient norm of each step, then score and KL."""
-    rows = run(make_stage, folder, settings(folder, iterations=3)).events.rows
-    recorded = [
-        (0.195746734738, 1.122847914696),
-        (0.048546317965, 0.510322213173),
-        (0.156874313951, 1.113996744156),
-        (0.024929802865, 0.648034453392),
-        (0.288717657328, 1.153303623199),
-        (0.183383658528, 0.716518223286),
-    ]
-    for row, (loss, norm) in zip(rows, recorded, strict=True):
-        assert (row["loss"], row["gradient_norm"]) == pytest.approx((loss, norm), rel=1e-4)
-    found = [(row["score_mean"], row["kl"]) for row in rows if "kl" in row]
-    assert found[1:] == [
-        pytest.approx((0.09645216912, 0.06188990176), rel=1e-4),
-        pytest.approx((0.13743600249, 0.67794340849), rel=1e-4),
-    ]
-
-
-GROUPS = ("cispo", "dapo", "dr_grpo", "grpo", "gspo", "online_dpo", "rloo")
-OPTIONS: dict[str, dict[str, Any]] = {
-    "dapo": {"overlong_share": None},
-    "gspo": {"clip_low": 0.1, "clip_high": 0.1},
-    "online_dpo": {"beta": 0.02},
-}
-
-
-def without_kl(folder: Path, **changes: Any) -> StageSettings:
-    """`settings` without a price of KL, for methods that charge none."""
-    values = settings(folder, **changes).model_dump(exclude_unset=True)
-    del values["kl"]
-    return StageSettings.model_validate(values)
-
-
-@pytest.mark.parametrize("name", ["a2c", "reinforce", *GROUPS])
 def test_every_method_raises_what_is_rewarded(make_stage: Any, folder: Path, name: str) -> None:
     charges = name in ("a2c", "reinforce", "grpo", "rloo")
     build = settings if charges else without_kl
