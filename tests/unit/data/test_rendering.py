@@ -236,6 +236,7 @@ def test_a_prompt_that_ends_with_an_answer_is_refused(renderers: dict[str, Rende
             "{% for m in messages %}{{ m.update({'content': 'x'}) }}{% endfor %}",
             "refuses: access to attribute 'update'",
         ),
+        ("{{ 1 // 0 }}", "refuses: "),
         (None, "no chat template; set `template: chatml`"),
     ],
 )
