@@ -40,7 +40,15 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, a
         text = tokenizer.apply_chat_template(
             [dict(message) for message in messages], tokenize=False, add_generation_prompt=asks
         )
-    except (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (
+        TemplateError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise TemplateRefusal(f"the chat template refuses: {' '.join(str(error).split())[:160]}") from error
     return cast(str, text)
 
