@@ -130,7 +130,7 @@ def writes_the_date(tokenizer: PreTrainedTokenizerBase) -> bool:
     if "strftime_now" not in source:
         return False
     texts = {
-        tokenizer.apply_chat_template(messages, chat_template=with_date(source, date), tokenize=False)
+        cast(str, tokenizer.apply_chat_template(messages, chat_template=with_date(source, date), tokenize=False))
         for date in ("first", "second")
     }
     return len(texts) > 1
