@@ -12,26 +12,25 @@ A prompt is what stands before an answer in training, so that both are the same 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
+from tuningfork.data.pieces import PieceEncoder
 from tuningfork.data.rows import TokenRow
 from tuningfork.errors import DataError
 from tuningfork.model.templates import (
     Message,
     Piece,
     TemplateRefusal,
-    control_tokens,
     end_of_turn,
     render,
     split_rendering,
     template_text,
     writes_the_date,
 )
-from tuningfork.model.tokenizer import encode_contents, start_ids
+from tuningfork.model.tokenizer import start_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -61,15 +60,11 @@ class Renderer:
         self._start = start_ids(tokenizer)
         self._counts: dict[str, int] = {}
         self._trims: tuple[str, ...] = ()
-        self._control = set(control_tokens(tokenizer).values())
-        self._prefix = _neutral_prefix(tokenizer)
         source = template_text(tokenizer)
         if writes_the_date(tokenizer):
             raise TemplateRefusal("the chat template writes today's date; fix it with `date: 26 Jul 2024`")
-        self._gap = self._find_gap()
-        self._template_controls = {
-            index for token, index in control_tokens(tokenizer).items() if token in source or token in self._literals
-        }
+        self._gap, literals = self._find_gap()
+        self._encoder = PieceEncoder(tokenizer, source + literals)
 
     @property
     def notes(self) -> list[str]:
@@ -122,7 +117,7 @@ class Renderer:
             text = render(self.tokenizer, messages)
         except TemplateRefusal:
             return True
-        return self.conversation(messages).ids != self._literal_ids(text, is_first=True)
+        return self.conversation(messages).ids != self._encoder.literal(text, is_first=True)
 
     # From messages to parts
 
@@ -173,8 +168,8 @@ class Renderer:
         piece = pieces[index]
         if piece.message is not None:
             is_answer = messages[piece.message]["role"] == "assistant"
-            return _Part(self._content_ids(piece.text, is_first=index == 0), piece.message if is_answer else None)
-        ids = self._literal_ids(piece.text, is_first=index == 0)
+            return _Part(self._encoder.content(piece.text, is_first=index == 0), piece.message if is_answer else None)
+        ids = self._encoder.literal(piece.text, is_first=index == 0)
         before = pieces[index - 1].message if index else None
         if before is None or messages[before]["role"] != "assistant":
             return _Part(ids)
@@ -191,40 +186,17 @@ class Renderer:
         start = [] if first[:1] == self._start else self._start
         return list(start), [False] * len(start)
 
-    def _literal_ids(self, text: str, *, is_first: bool) -> list[int]:
-        return self._joined_ids(text, is_first, lambda t: _ids(self.tokenizer(t, add_special_tokens=False)))
-
-    def _content_ids(self, text: str, *, is_first: bool) -> list[int]:
-        ids = self._joined_ids(text, is_first, lambda t: encode_contents(self.tokenizer, [t])[0])
-        if not self._template_controls.intersection(ids):
-            return ids
-        # An added token that is not flagged special is found even so: its name is cut in two.
-        names = [name for name, index in control_tokens(self.tokenizer).items() if index in self._template_controls]
-        parts = re.split(f"({'|'.join(map(re.escape, sorted(names, key=len, reverse=True)))})", text)
-        halves = [half for part in parts for half in ((part[:1], part[1:]) if part in names else (part,)) if half]
-        ids = [token for half in halves for token in self._content_ids(half, is_first=False)]
-        assert not self._template_controls.intersection(ids), "half a token's name is no control token"
-        return ids
-
-    def _joined_ids(self, text: str, is_first: bool, encode: Any) -> list[int]:
-        """Ids of text in the middle of other text: without the blank some tokenizers put in front of every text."""
-        if is_first or not self._prefix:
-            return encode(text)
-        ids, prefix = encode("\n" + text), self._prefix
-        assert ids[: len(prefix)] == prefix, "a line feed merges with what follows, although it is a byte of its own"
-        return ids[len(prefix) :]
-
     # The template
 
-    def _find_gap(self) -> str:
-        """What the template puts between its generation prompt and an answer, where that is only blank.
+    def _find_gap(self) -> tuple[str, str]:
+        """What the template puts between its generation prompt and an answer, where that is only blank; and its literals.
 
         What else stands there (an empty block of thoughts) is context, in training and in prompts, and is noted.
         """
         asked = [{"role": "user", "content": "question"}]
         self._gap = ""
         pieces = self._pieces([*asked, {"role": "assistant", "content": "answer"}])
-        self._literals = "\0".join(piece.text for piece in pieces if piece.message is None)
+        literals = "\0".join(piece.text for piece in pieces if piece.message is None)
         number = next(index for index, piece in enumerate(pieces) if piece.message == 1)
         before = "".join(piece.text for piece in pieces[:number])
         prompt = render(self.tokenizer, asked, asks=True)
@@ -236,7 +208,7 @@ class Renderer:
         gap = before[len(prompt) :]
         if gap.strip():
             self._count(f"the template puts {gap!r} before an answer, which its generation prompt leaves out", 0)
-        return "" if gap.strip() else gap
+        return "" if gap.strip() else gap, literals
 
     def _count(self, note: str, count: int = 1) -> None:
         self._counts[note] = self._counts.get(note, 0) + count
@@ -274,13 +246,3 @@ def _stripped(piece: Piece, messages: Sequence[Message], roles: Sequence[str]) -
     if piece.message is None or messages[piece.message]["role"] not in roles:
         return piece
     return Piece(piece.text.strip(), piece.message)
-
-
-def _ids(encoded: Any) -> list[int]:
-    return encoded["input_ids"]
-
-
-def _neutral_prefix(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of a line feed where the tokenizer puts a blank in front of every text (SentencePiece); else nothing."""
-    feed, alone, behind = encode_contents(tokenizer, ["\n", "a", "\na"])
-    return feed if behind[len(feed) :] != alone and behind[: len(feed)] == feed else []

@@ -161,8 +161,11 @@ class Backbone:
     def _document_attention(self, documents: Tensor) -> Tensor:
         """The mask (B, 1, T, T) in the form that the attention of this model takes."""
         attends = document_mask(documents)
-        if self.model.config._attn_implementation == "sdpa":
+        implementation = self.model.config._attn_implementation
+        if implementation == "sdpa":
             return attends
+        if implementation != "eager":
+            raise ModelError(f"packed rows need sdpa or eager attention, not {implementation}; use packing: none")
         dtype = self.model.dtype
         return torch.zeros_like(attends, dtype=dtype).masked_fill(~attends, torch.finfo(dtype).min)
 

@@ -35,11 +35,20 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, a
     """The template's own rendering; with `asks` it ends with the generation prompt. TemplateRefusal when it raises."""
     from jinja2.exceptions import TemplateError
 
+    template_text(tokenizer)  # its absence has a message of its own
     try:
         text = tokenizer.apply_chat_template(
             [dict(message) for message in messages], tokenize=False, add_generation_prompt=asks
         )
-    except (TemplateError, TypeError) as error:
+    except (
+        TemplateError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise TemplateRefusal(f"the chat template refuses: {' '.join(str(error).split())[:160]}") from error
     return cast(str, text)
 
@@ -121,7 +130,7 @@ def writes_the_date(tokenizer: PreTrainedTokenizerBase) -> bool:
     if "strftime_now" not in source:
         return False
     texts = {
-        tokenizer.apply_chat_template(messages, chat_template=with_date(source, date), tokenize=False)
+        cast(str, tokenizer.apply_chat_template(messages, chat_template=with_date(source, date), tokenize=False))
         for date in ("first", "second")
     }
     return len(texts) > 1

@@ -86,5 +86,6 @@ def answer(
         row = {"id": f"chat {turn}", "messages": [*talk, {"role": "user", "content": prompt}]}
     (found,) = answer_prompts(backbone, [row], sampling, seed=0, purpose="chat").answers
     if talk is not None:
-        talk += [row["messages"][-1], {"role": "assistant", "content": found.text}]
+        # the template puts its own blanks around an answer, which the model has written too
+        talk += [row["messages"][-1], {"role": "assistant", "content": found.text.strip()}]
     return found.text.strip() + ("" if found.has_ended else " ...")

@@ -27,6 +27,11 @@ def renderers() -> dict[str, Renderer]:
     return {family.name: Renderer(family_tokenizer(family)) for family in FAMILIES}
 
 
+def tokenizer_of(renderer: Renderer) -> Any:
+    """Its tokenizer, whose methods have many return types."""
+    return renderer.tokenizer
+
+
 def talk(*texts: str, system: str | None = None) -> Conversation:
     """User and assistant in turns, behind a system message where there is one."""
     turns = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
@@ -57,7 +62,7 @@ def expected(family: Family, conversation: Conversation) -> str:
 
 def target_text(renderer: Renderer, row: TokenRow) -> str:
     ids = [token for token, is_target in zip(row.ids, row.is_target, strict=True) if is_target]
-    return renderer.tokenizer.decode(ids, skip_special_tokens=False)
+    return tokenizer_of(renderer).decode(ids, skip_special_tokens=False)
 
 
 @pytest.mark.parametrize("number", range(9))
@@ -81,9 +86,9 @@ def test_ids_are_the_templates_own_text(family: Family, number: int, renderers: 
             {"role": "user", "content": f"{conversation[0]['content']}\n\n{conversation[1]['content']}".lstrip("\n")},
             *conversation[2:],
         ]
-    text = renderer.tokenizer.apply_chat_template(conversation, tokenize=False)
+    text = tokenizer_of(renderer).apply_chat_template(conversation, tokenize=False)
     bos = family.bos or ""
-    decoded = renderer.tokenizer.decode(renderer.conversation(conversation, "row").ids)
+    decoded = tokenizer_of(renderer).decode(renderer.conversation(conversation, "row").ids)
     assert decoded == (text if text.startswith(bos) else bos + text)
 
 
@@ -106,20 +111,20 @@ def test_whatever_is_written(
     conversation = talk(*(text for turn in turns for text in turn), system=system)
     row = renderer.conversation(conversation, "row")
     assert target_text(renderer, row) == expected(family, conversation)
-    end = renderer.tokenizer.convert_tokens_to_ids(family.end.strip())
+    end = tokenizer_of(renderer).convert_tokens_to_ids(family.end.strip())
     assert [token for token, is_t in zip(row.ids, row.is_target, strict=True) if is_t].count(end) == len(turns)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_control_tokens_come_from_the_template_alone(family: Family, renderers: dict[str, Renderer]) -> None:
     renderer = renderers[family.name]
-    controls = set(renderer.tokenizer.all_special_ids)
+    controls = set(tokenizer_of(renderer).all_special_ids)
 
     def used(conversation: Conversation) -> list[int]:
         return [token for token in renderer.conversation(conversation, "row").ids if token in controls]
 
     assert used(hostile(family)[2][1:]) == used(hostile(family)[0])  # the same turns, other texts
-    bos = renderer.tokenizer.bos_token_id
+    bos = tokenizer_of(renderer).bos_token_id
     row = renderer.conversation(hostile(family)[0], "row")
     assert row.ids.count(bos) == family.num_bos
     assert not family.bos or (row.ids[0] == bos and row.ids[1] != bos)
@@ -139,11 +144,11 @@ def test_the_prompt_is_the_generation_prompt_and_the_end_stops_sampling(
 ) -> None:
     renderer = renderers[family.name]
     conversation = talk("the cat?")
-    text = renderer.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
-    decoded = renderer.tokenizer.decode(renderer.prompt(conversation))
+    text = tokenizer_of(renderer).apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+    decoded = tokenizer_of(renderer).decode(renderer.prompt(conversation))
     assert decoded.removeprefix(family.bos or "") == text.removeprefix(family.bos or "")
-    end = renderer.tokenizer.convert_tokens_to_ids(family.end.strip())
-    assert turn_end_id(renderer.tokenizer) == end and end in stop_ids(renderer.tokenizer)
+    end = tokenizer_of(renderer).convert_tokens_to_ids(family.end.strip())
+    assert turn_end_id(tokenizer_of(renderer)) == end and end in stop_ids(tokenizer_of(renderer))
 
 
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f.strips], ids=lambda family: family.name)
@@ -181,7 +186,9 @@ def test_dropped_thoughts_are_refused_and_an_empty_block_is_context() -> None:
     renderer = Renderer(family_tokenizer(BY_NAME["chatml"], "qwen3"))
     row = renderer.conversation(talk("the cat?", "red", "the mat?", "blue"), "row")
     assert target_text(renderer, row) == "red<|im_end|>blue<|im_end|>"
-    assert renderer.tokenizer.decode(renderer.prompt(talk("the cat?"))).endswith("assistant\n<think>\n\n</think>\n\n")
+    assert (
+        tokenizer_of(renderer).decode(renderer.prompt(talk("the cat?"))).endswith("assistant\n<think>\n\n</think>\n\n")
+    )
     assert "which its generation prompt leaves out" in renderer.notes[0]
     with pytest.raises(
         DataError, match=r"^rows\.jsonl, row 3: the chat template alters the text of message 2 \(assist"
@@ -236,6 +243,7 @@ def test_a_prompt_that_ends_with_an_answer_is_refused(renderers: dict[str, Rende
             "{% for m in messages %}{{ m.update({'content': 'x'}) }}{% endfor %}",
             "refuses: access to attribute 'update'",
         ),
+        ("{{ 1 // 0 }}", "refuses: "),
         (None, "no chat template; set `template: chatml`"),
     ],
 )
