@@ -55,13 +55,18 @@ def test_rows_without_an_answer_are_counted_as_faulty(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = open_data(path)
     assert len(list(demonstrations(data))) == 199 and data.skipped.count == 1
-    assert data.skipped.first == [f"{path}:200: the answer is empty, so nothing to learn from; remove the row or give it an answer"]
+    assert data.skipped.first == [
+        f"{path}:200: the answer is empty, so nothing to learn from; remove the row or give it an answer"
+    ]
     with pytest.raises(DataError, match=r"a.jsonl:200: the answer is empty"):
         list(demonstrations(open_data(path, strict=True)))
 
 
 def test_texts_leave_labels_aside() -> None:
-    assert [row for _, row in texts(open_data(VARIANTS / "labelled.csv"))] == [{"text": "good one"}, {"text": "bad one"}]
+    assert [row for _, row in texts(open_data(VARIANTS / "labelled.csv"))] == [
+        {"text": "good one"},
+        {"text": "bad one"},
+    ]
 
 
 def test_trees_give_the_ranking_of_every_message() -> None:

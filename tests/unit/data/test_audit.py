@@ -32,7 +32,10 @@ def found(report: AuditReport, name: str) -> Finding:
 
 def pairs(count: int) -> list[Row]:
     """Different questions of different words with different answers."""
-    return [{"prompt": f"what is a{n} b{n * 7} c{n * 13}?", "completion": f"it is d{n * 3} e{n * 5} f{n * 11}"} for n in range(count)]
+    return [
+        {"prompt": f"what is a{n} b{n * 7} c{n * 13}?", "completion": f"it is d{n * 3} e{n * 5} f{n * 11}"}
+        for n in range(count)
+    ]
 
 
 def test_good_data_has_no_findings() -> None:
@@ -47,23 +50,80 @@ def test_good_data_has_no_findings() -> None:
     [
         ([*pairs(30), {"prompt": "", "completion": "x y"}], "prompt_completion", "empty_prompt", "warn", 1),
         ([*pairs(30), {"prompt": "p", "completion": " \n"}], "prompt_completion", "empty_answer", "warn", 1),
-        ([{"prompt": f"p{n}", "completion": ""} for n in range(5)], "prompt_completion", "nothing_supervised", "stop", 5),
+        (
+            [{"prompt": f"p{n}", "completion": ""} for n in range(5)],
+            "prompt_completion",
+            "nothing_supervised",
+            "stop",
+            5,
+        ),
         ([*pairs(30), *pairs(3)], "prompt_completion", "duplicates", "warn", 3),
-        ([*pairs(30), {"prompt": "please say this sentence again", "completion": "please say this sentence again: ok"}], "prompt_completion", "prompt_in_answer", "warn", 1),
-        ([{"prompt": f"p {n}", "completion": "yes" if n < 15 else f"no {n}"} for n in range(25)], "prompt_completion", "one_answer", "warn", 15),
+        (
+            [
+                *pairs(30),
+                {"prompt": "please say this sentence again", "completion": "please say this sentence again: ok"},
+            ],
+            "prompt_completion",
+            "prompt_in_answer",
+            "warn",
+            1,
+        ),
+        (
+            [{"prompt": f"p {n}", "completion": "yes" if n < 15 else f"no {n}"} for n in range(25)],
+            "prompt_completion",
+            "one_answer",
+            "warn",
+            15,
+        ),
         ([{"text": ""}, {"text": "a b c"}], "text", "empty_text", "warn", 1),
         ([{"text": "a", "label": 1}, {"text": "A ", "label": 0}], "labelled", "contradictory_labels", "warn", 2),
         ([{"text": "a", "label": 1}, {"text": "b", "label": 1}], "labelled", "one_label", "stop", 2),
-        ([{"prompt": "p", "completion": "c", "label": True}, {"prompt": "q", "completion": "d", "label": True}], "unpaired", "one_label", "stop", 2),
-        ([{"prompt": "p", "chosen": "a", "rejected": "a "}, {"prompt": "p", "chosen": "a", "rejected": "b"}], "preference", "identical_pairs", "warn", 1),
+        (
+            [{"prompt": "p", "completion": "c", "label": True}, {"prompt": "q", "completion": "d", "label": True}],
+            "unpaired",
+            "one_label",
+            "stop",
+            2,
+        ),
+        (
+            [{"prompt": "p", "chosen": "a", "rejected": "a "}, {"prompt": "p", "chosen": "a", "rejected": "b"}],
+            "preference",
+            "identical_pairs",
+            "warn",
+            1,
+        ),
         ([{"prompt": "p", "chosen": "a", "rejected": "a"}], "preference", "identical_pairs", "stop", 1),
-        ([{"prompt": "p", "chosen": "a", "rejected": "b"}, {"prompt": "p", "chosen": "b", "rejected": "a"}], "preference", "contradictory_pairs", "warn", 2),
-        ([{"prompt": f"p{n}", "chosen": "long" * (n + 2), "rejected": "s"} for n in range(60)], "preference", "chosen_longer", "warn", 60),
-        ([{"prompt": "p", "answers": ["a", "b", "a"], "ranks": [1, 2, 3]}], "ranking", "contradictory_pairs", "warn", 2),
+        (
+            [{"prompt": "p", "chosen": "a", "rejected": "b"}, {"prompt": "p", "chosen": "b", "rejected": "a"}],
+            "preference",
+            "contradictory_pairs",
+            "warn",
+            2,
+        ),
+        (
+            [{"prompt": f"p{n}", "chosen": "long" * (n + 2), "rejected": "s"} for n in range(60)],
+            "preference",
+            "chosen_longer",
+            "warn",
+            60,
+        ),
+        (
+            [{"prompt": "p", "answers": ["a", "b", "a"], "ranks": [1, 2, 3]}],
+            "ranking",
+            "contradictory_pairs",
+            "warn",
+            2,
+        ),
         ([{"text": "mail me: ada@home.org"}], "text", "email", "warn", 1),
-        ([{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}]}], "conversation", "empty_answer", "warn", 1),
+        (
+            [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}]}],
+            "conversation",
+            "empty_answer",
+            "warn",
+            1,
+        ),
     ],
-)  # fmt: skip
+)
 def test_findings(rows: list[Row], shape: str, name: str, severity: str, count: int) -> None:
     one = found(look(rows, shape), name)
     assert (one.severity, one.count) == (severity, count)
@@ -77,7 +137,11 @@ def test_near_duplicates_say_of_what() -> None:
 
 
 def test_evaluation_rows_in_the_training_data() -> None:
-    held = [pairs(3)[1], {"prompt": pairs(3)[2]["prompt"], "completion": "another"}, {"prompt": "new", "completion": "x"}]
+    held = [
+        pairs(3)[1],
+        {"prompt": pairs(3)[2]["prompt"], "completion": "another"},
+        {"prompt": "new", "completion": "x"},
+    ]
     report = look(pairs(30), "prompt_completion", evaluation=[(f"e:{n}", row) for n, row in enumerate(held, 1)])
     assert found(report, "evaluation_rows_in_training").places == ("e:1",)
     assert found(report, "evaluation_prompts_in_training").places == ("e:2",)
@@ -142,5 +206,7 @@ def test_the_report_is_plain_data_with_the_gravest_first() -> None:
     report = look(rows, "labelled")
     plain = json.loads(json.dumps(report.to_json()))
     assert {"shape", "rows", "supervised_share", "problems", "examples", "version"} <= plain.keys()
-    assert [p["severity"] for p in plain["problems"]] == sorted((p["severity"] for p in plain["problems"]), key=["stop", "warn", "note"].index)
+    assert [p["severity"] for p in plain["problems"]] == sorted(
+        (p["severity"] for p in plain["problems"]), key=["stop", "warn", "note"].index
+    )
     assert plain["problems"][0]["name"] == "one_label" and plain["problems"][0]["share"] == 1.0

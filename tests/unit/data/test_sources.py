@@ -47,14 +47,16 @@ def test_the_hub_is_read_through_its_library(monkeypatch: pytest.MonkeyPatch) ->
     open_data("hf:org/name:validation")
     assert calls[-1] == ("org/name", None, "validation") and calls[-2] == ("org/name", None, "train")
     assert calls[0] == ("org/name", "main", "test")
-    with pytest.raises(DataError, match="hf:org/missing: it doesn't exist$"):
+    with pytest.raises(DataError, match=r"hf:org/missing: it doesn't exist$"):
         open_data("hf:org/missing")
-    with pytest.raises(DataError, match="expected hf:NAME"):
+    with pytest.raises(DataError, match=r"expected hf:NAME"):
         open_data("hf:a:b:c:d")
 
 
 @pytest.mark.parametrize(("module", "source"), [("datasets", "hf:org/name"), ("pyarrow", "rows.parquet")])
-def test_what_is_missing_is_named_with_its_cure(module: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_named_with_its_cure(
+    module: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     (tmp_path / "rows.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"pip install 'tuningfork\[(datasets|parquet)\]'"):
@@ -65,7 +67,10 @@ def test_parquet(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow", reason="the optional extra `parquet` is not installed")
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "rows.parquet"
-    rows = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": str(n)}], "id": n} for n in range(1200)]
+    rows = [
+        {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": str(n)}], "id": n}
+        for n in range(1200)
+    ]
     parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     found = list(open_data(path, strict=True).placed())
     assert len(found) == 1200
@@ -89,13 +94,16 @@ def test_csv_and_jsonl_say_the_same(rows: list[dict[str, str]]) -> None:
             writer.writeheader()
             writer.writerows(rows)
         lines.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        expected = [{"prompt": r["prompt"], "completion": r["completion"], "extra": {"tag_1": r["tag_1"]}} for r in rows]
+        expected = [
+            {"prompt": r["prompt"], "completion": r["completion"], "extra": {"tag_1": r["tag_1"]}} for r in rows
+        ]
         assert list(open_data(lines, strict=True)) == expected
         assert list(open_data(table, strict=True)) == expected
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 9) | TEXT, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)
+    st.none() | st.booleans() | st.integers(-9, 9) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
 )
 
 
@@ -103,7 +111,9 @@ VALUES = st.recursive(
 @given(
     st.lists(
         st.dictionaries(TEXT.map(lambda name: f"x_{name}"), VALUES, max_size=3).flatmap(
-            lambda more: st.fixed_dictionaries({"instruction": PLAIN, "input": TEXT, "output": TEXT}).map(lambda row: row | more)
+            lambda more: st.fixed_dictionaries({"instruction": PLAIN, "input": TEXT, "output": TEXT}).map(
+                lambda row: row | more
+            )
         ),
         min_size=1,
         max_size=4,
@@ -116,7 +126,9 @@ def test_converting_loses_nothing(rows: list[dict[str, Any]]) -> None:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         found = list(open_data(path, strict=True))
         for row, canonical in zip(rows, found, strict=True):
-            kept = {"instruction": canonical["prompt"], "input": "", "output": canonical["completion"]} | canonical.get("extra", {})
+            kept = {"instruction": canonical["prompt"], "input": "", "output": canonical["completion"]} | canonical.get(
+                "extra", {}
+            )
             if not row["input"].strip():
                 kept["input"] = row["input"]
             assert kept == row

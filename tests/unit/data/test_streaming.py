@@ -63,7 +63,9 @@ def test_packed_files_and_tables_give_the_same_rows(path: Path, tmp_path: Path) 
     packed.write_bytes(gzip.compress(path.read_bytes()))
     said: list[str] = []
     cache = tmp_path / "cache"
-    rows = StreamedRows(open_data(packed), cache, batch_rows=7, seed=0, purpose="text", block_bytes=256, group_blocks=4, say=said.append)
+    rows = StreamedRows(
+        open_data(packed), cache, batch_rows=7, seed=0, purpose="text", block_bytes=256, group_blocks=4, say=said.append
+    )
     assert [rows.batch(n) for n in range(5)] == [streamed(path, cache).batch(n) for n in range(5)]
     assert len(said) == 1 and "was unpacked for reading in random order: 0 MB" in said[0]
     StreamedRows(open_data(packed), cache, batch_rows=7, seed=0, purpose="text", say=said.append)
@@ -96,17 +98,17 @@ def test_faulty_rows_are_left_out_and_counted(path: Path, tmp_path: Path) -> Non
     assert rows.data.skipped.count == 1 and f"rows.jsonl:{full[300] + 1}: not JSON" in rows.data.skipped.first[0]
     path.write_text("\n".join(["oops" if n % 2 else line for n, line in enumerate(lines)] + ['{"text": "a"}'] * 300))
     bad = StreamedRows(open_data(path, shape="text"), tmp_path / "cache", batch_rows=50, seed=0, purpose="text")
-    with pytest.raises(DataError, match="rows are faulty, more than the 1.00% that may be left out"):
+    with pytest.raises(DataError, match=r"rows are faulty, more than the 1.00% that may be left out"):
         [bad.batch(step) for step in range(10)]
 
 
 def test_nothing_to_stream(tmp_path: Path, path: Path) -> None:
     data = open_data(path)
     path.write_text("\n\n")
-    with pytest.raises(DataError, match="no rows; expected one JSON object a line"):
+    with pytest.raises(DataError, match=r"no rows; expected one JSON object a line"):
         StreamedRows(data, tmp_path / "cache", batch_rows=2, seed=0, purpose="text")
     data.source = "hf:name"
-    with pytest.raises(DataError, match="only files are streamed"):
+    with pytest.raises(DataError, match=r"only files are streamed"):
         StreamedRows(data, tmp_path / "cache", batch_rows=2, seed=0, purpose="text")
 
 
@@ -157,6 +159,8 @@ def test_memory_does_not_grow_with_the_file_and_a_killed_reader_goes_on_exactly(
     process.send_signal(signal.SIGKILL)
     process.wait()
     whole = [json.loads(line) for line in killed.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    subprocess.run([*run, str(len(whole)), "300", str(tmp_path / "rest.log")], check=True, timeout=200, capture_output=True)
+    subprocess.run(
+        [*run, str(len(whole)), "300", str(tmp_path / "rest.log")], check=True, timeout=200, capture_output=True
+    )
     rest = [json.loads(line) for line in (tmp_path / "rest.log").read_text().splitlines()]
     assert whole + rest == straight

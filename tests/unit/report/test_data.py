@@ -26,7 +26,10 @@ def stage_run(audit: dict[str, object]) -> StageRun:
 def test_view() -> None:
     view = data_view(stage_run(AUDIT))
     assert view is not None
-    assert view.summary == "1,200 rows of the shape prompt_completion, 3 left out as faulty, 42.0% of all tokens supervised"
+    assert (
+        view.summary
+        == "1,200 rows of the shape prompt_completion, 3 left out as faulty, 42.0% of all tokens supervised"
+    )
     assert [kind for _, _, kind in view.examples[0][1]] == ["context", "target"]
     name, text, kind = view.examples[1][1][0]
     assert (name, kind) == ("rejected", "other") and text.endswith("… (2,000 characters)") and len(view.examples) == 2
