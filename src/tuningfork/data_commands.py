@@ -55,7 +55,7 @@ def show(file: str, count: int, *, model: str | None, shape: str | None, columns
 
 def _text_rows(data: Dataset, count: int) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
     for place, row in islice(data.placed(), count):
-        yield place, [tuple(part) for part in parts(data.shape, row)]
+        yield place, [(part.name, part.text, part.kind) for part in parts(data.shape, row)]
 
 
 def _token_rows(tokens: Tokens, count: int) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:

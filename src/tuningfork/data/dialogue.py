@@ -108,7 +108,7 @@ def chatml_pieces_messages(pieces: Sequence[Any]) -> list[Message]:
     messages: list[Message] = []
     held: list[str] | None = None
     for number, piece in enumerate(pieces, 1):
-        token = piece["token"] if isinstance(piece, dict) else None
+        token, text = (piece["token"], "") if isinstance(piece, dict) else (None, str(piece))
         if token == "<|im_start|>" and held is None:
             held = []
         elif token == "<|im_end|>" and held is not None:
@@ -120,9 +120,9 @@ def chatml_pieces_messages(pieces: Sequence[Any]) -> list[Message]:
                 f"piece {number} is the token {token!r}, which cannot stand here; turns are <|im_start|> ... <|im_end|>"
             )
         elif held is not None:
-            held.append(piece)
-        elif piece.strip():
-            raise RowFault(f"piece {number} is text outside a turn ({piece.strip()[:30]!r})")
+            held.append(text)
+        elif text.strip():
+            raise RowFault(f"piece {number} is text outside a turn ({text.strip()[:30]!r})")
     if held is not None and "".join(held).strip() not in ("", "assistant"):
         raise RowFault("the last turn does not end with <|im_end|>; it is cut off")
     return messages

@@ -79,7 +79,10 @@ def recognise(rows: Sequence[Row], accept: Sequence[str] = ()) -> Recognition:
         names = tuple(sorted({match.shape for match in matches}))
         votes[names] += 1
         examples.setdefault(names, matches)
-    names, count = max(((n, c) for n, c in votes.items() if n), key=lambda pair: pair[1], default=((), 0))
+    best: tuple[tuple[str, ...], int] = max(
+        ((n, c) for n, c in votes.items() if n), key=lambda pair: pair[1], default=((), 0)
+    )
+    names, count = best
     if count < _SURE * len(rows) or not names:
         return Recognition(UNKNOWN, _why_unknown(rows, names, count))
     wanted = [name for name in names if name in accept]

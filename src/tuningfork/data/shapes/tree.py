@@ -118,7 +118,7 @@ def rankings(row: Row) -> Iterator[Row]:
             yield {
                 "prompt": prompt,
                 "answers": [r["content"] for r in ranked],
-                "ranks": [r["rank"] + 1 for r in ranked],
+                "ranks": [(r["rank"] or 0) + 1 for r in ranked],
             }
         pending.extend((prompt, reply) for reply in reversed(node["replies"]))
 
