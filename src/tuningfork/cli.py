@@ -44,7 +44,9 @@ Trust = Annotated[bool, typer.Option("--trust", help="trust the code that the re
 ModelSource = Annotated[str | None, typer.Option("--model", help="a model's folder or hub id")]
 DataFile = Annotated[str, typer.Argument(metavar="FILE", help="a file or folder, world:NAME/FILE or hf:NAME")]
 Shape = Annotated[str | None, typer.Option(help="what the rows are, where that is not recognised")]
-Column = Annotated[list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="which column holds a field; may be repeated")]
+Column = Annotated[
+    list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="which column holds a field; may be repeated")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="stop at the first faulty row")]
 SkipShare = Annotated[float, typer.Option(min=0, max=1, help="largest share of faulty rows that is left out")]
 DataSource = Annotated[str | None, typer.Option("--data", help="a data file or folder")]
@@ -219,7 +221,9 @@ def data_show(
 @data_app.command("check")
 def data_check(
     file: DataFile,
-    eval_file: Annotated[str | None, typer.Option("--eval", help="rows that must not occur among those of FILE")] = None,
+    eval_file: Annotated[
+        str | None, typer.Option("--eval", help="rows that must not occur among those of FILE")
+    ] = None,
     model: ModelSource = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object instead of lines")] = False,
     shape: Shape = None,

@@ -24,7 +24,11 @@ from tuningfork.errors import DataError
 if TYPE_CHECKING:
     from tuningfork.data.token_audit import Tokens
 
-_COLOURS: Mapping[str, dict[str, Any]] = {"target": {"fg": "green", "bold": True}, "other": {"fg": "red"}, "context": {}}
+_COLOURS: Mapping[str, dict[str, Any]] = {
+    "target": {"fg": "green", "bold": True},
+    "other": {"fg": "red"},
+    "context": {},
+}
 _BRACKETS = {"target": ("⟦", "⟧"), "other": ("⟨", "⟩"), "context": ("", "")}
 
 
@@ -51,7 +55,7 @@ def show(file: str, count: int, *, model: str | None, shape: str | None, columns
 
 def _text_rows(data: Dataset, count: int) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
     for place, row in islice(data.placed(), count):
-        yield place, [tuple(part) for part in parts(data.shape, row)]
+        yield place, [(part.name, part.text, part.kind) for part in parts(data.shape, row)]
 
 
 def _token_rows(tokens: Tokens, count: int) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
@@ -94,7 +98,13 @@ def check(
 
 
 def _audit(
-    file: str, evaluation: str | None, model: str | None, shape: str | None, columns: dict[str, str], strict: bool, share: float
+    file: str,
+    evaluation: str | None,
+    model: str | None,
+    shape: str | None,
+    columns: dict[str, str],
+    strict: bool,
+    share: float,
 ) -> AuditReport:
     from tuningfork.data.audit import audit
 
@@ -153,7 +163,9 @@ def _converted(data: Dataset, to: str | None) -> Iterator[dict[str, Any]]:
         return
     makers = {"conversation": conversations, "ranking": rankings}
     if data.shape != "tree" or to not in makers:
-        raise DataError(f"--to {to}: only a tree becomes another shape, conversation or ranking; {data.source} is {data.shape}")
+        raise DataError(
+            f"--to {to}: only a tree becomes another shape, conversation or ranking; {data.source} is {data.shape}"
+        )
     for row in data:
         yield from makers[to](row)
 

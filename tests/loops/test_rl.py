@@ -74,6 +74,22 @@ def test_what_is_rewarded_becomes_more(make_stage: Any, folder: Path) -> None:
     assert abs(rows[0]["ratio_mean"] - 1) < 1e-5 and rows[0]["approx_kl"] < 1e-8
 
 
+GROUPS = ("cispo", "dapo", "dr_grpo", "grpo", "gspo", "online_dpo", "rloo")
+OPTIONS: dict[str, dict[str, Any]] = {
+    "dapo": {"overlong_share": None},
+    "gspo": {"clip_low": 0.1, "clip_high": 0.1},
+    "online_dpo": {"beta": 0.02},
+}
+
+
+def without_kl(folder: Path, **changes: Any) -> StageSettings:
+    """`settings` without a price of KL, for methods that charge none."""
+    values = settings(folder, **changes).model_dump(exclude_unset=True)
+    del values["kl"]
+    return StageSettings.model_validate(values)
+
+
+@pytest.mark.parametrize("name", ["a2c", "reinforce", *GROUPS])
 def test_every_method_raises_what_is_rewarded(make_stage: Any, folder: Path, name: str) -> None:
     charges = name in ("a2c", "reinforce", "grpo", "rloo")
     build = settings if charges else without_kl

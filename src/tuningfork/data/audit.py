@@ -82,12 +82,25 @@ def _see(rows: Sequence[tuple[str, Row]], shape: str) -> list[_Seen]:
     found = []
     for place, row in rows:
         pieces = parts(shape, row)
-        found.append(_Seen(place, row, pieces, joined(pieces, "context"), joined(pieces, "target"), "\n".join(p.text for p in pieces)))
+        found.append(
+            _Seen(
+                place,
+                row,
+                pieces,
+                joined(pieces, "context"),
+                joined(pieces, "target"),
+                "\n".join(p.text for p in pieces),
+            )
+        )
     return found
 
 
 def _lengths(seen: Sequence[_Seen], shape: str) -> list[Any]:
-    found = [lengths_of("answer" if shape not in _NO_ANSWER else "text", "words", [len(_body(one, shape).split()) for one in seen])]
+    found = [
+        lengths_of(
+            "answer" if shape not in _NO_ANSWER else "text", "words", [len(_body(one, shape).split()) for one in seen]
+        )
+    ]
     if shape not in _NO_ANSWER:
         found.insert(0, lengths_of("prompt", "words", [len(one.prompt.split()) for one in seen]))
     return found
@@ -104,7 +117,9 @@ def _character_share(seen: Sequence[_Seen]) -> float:
 
 def _unsupervised(seen: Sequence[_Seen], shape: str) -> Iterator[Finding]:
     if shape not in ("prompts", "labelled", "pair_labelled") and seen and not any(one.answer.strip() for one in seen):
-        yield finding("nothing_supervised", "stop", [one.place for one in seen], len(seen), "have nothing to learn from")
+        yield finding(
+            "nothing_supervised", "stop", [one.place for one in seen], len(seen), "have nothing to learn from"
+        )
 
 
 def _empty(seen: Sequence[_Seen], shape: str) -> Iterator[Finding]:
@@ -128,7 +143,13 @@ def _duplicates(seen: Sequence[_Seen]) -> Iterator[Finding]:
     wholes = [one.whole for one in seen]
     equal = repeats(wholes)
     if equal:
-        yield finding("duplicates", "warn" if len(equal) > 0.01 * len(seen) else "note", [seen[n].place for n in equal], len(seen), "repeat an earlier row")
+        yield finding(
+            "duplicates",
+            "warn" if len(equal) > 0.01 * len(seen) else "note",
+            [seen[n].place for n in equal],
+            len(seen),
+            "repeat an earlier row",
+        )
     chosen = _spread(len(seen), NEAR_ROWS)
     pairs = near_pairs([wholes[number] for number in chosen])
     if pairs:
@@ -145,27 +166,44 @@ def _overlap(seen: Sequence[_Seen], held: Sequence[_Seen]) -> Iterator[Finding]:
     wholes = {fingerprint(one.whole) for one in seen}
     prompts = {fingerprint(one.prompt or one.answer) for one in seen}
     rows = [one.place for one in held if fingerprint(one.whole) in wholes]
-    asked = [one.place for one in held if fingerprint(one.prompt or one.answer) in prompts and fingerprint(one.whole) not in wholes]
+    asked = [
+        one.place
+        for one in held
+        if fingerprint(one.prompt or one.answer) in prompts and fingerprint(one.whole) not in wholes
+    ]
     if rows:
-        yield finding("evaluation_rows_in_training", "warn", rows, len(held), "of the evaluation are rows of the training data")
+        yield finding(
+            "evaluation_rows_in_training", "warn", rows, len(held), "of the evaluation are rows of the training data"
+        )
     if asked:
-        yield finding("evaluation_prompts_in_training", "warn", asked, len(held), "of the evaluation ask what training rows ask")
+        yield finding(
+            "evaluation_prompts_in_training", "warn", asked, len(held), "of the evaluation ask what training rows ask"
+        )
     chosen, held_chosen = _spread(len(seen), NEAR_ROWS), _spread(len(held), NEAR_ROWS // 2)
     texts = [seen[n].whole for n in chosen] + [held[n].whole for n in held_chosen]
     near = {b: a for a, b in near_pairs(texts) if a < len(chosen) <= b}
     if near:
-        places = [f"{held[held_chosen[b - len(chosen)]].place} like {seen[chosen[a]].place}" for b, a in sorted(near.items())]
-        yield finding("evaluation_near_training", "warn", places, len(held_chosen), f"of the evaluation nearly repeat one of {len(chosen):,} training rows")
+        places = [
+            f"{held[held_chosen[b - len(chosen)]].place} like {seen[chosen[a]].place}" for b, a in sorted(near.items())
+        ]
+        yield finding(
+            "evaluation_near_training",
+            "warn",
+            places,
+            len(held_chosen),
+            f"of the evaluation nearly repeat one of {len(chosen):,} training rows",
+        )
 
 
 def _leaked(seen: Sequence[_Seen]) -> Iterator[Finding]:
     places = [
         one.place
         for one in seen
-        if len(prompt := one.prompt.strip()) >= _LEAKED and any(p.kind != "context" and p.text.lstrip().startswith(prompt) for p in one.parts)
+        if len(prompt := one.prompt.strip()) >= _LEAKED
+        and any(p.kind != "context" and p.text.lstrip().startswith(prompt) for p in one.parts)
     ]
     if places:
-        yield finding("prompt_in_answer", "warn", places, len(seen), "have an answer that begins with the whole prompt: the model would learn to repeat it")
+        yield finding("prompt_in_answer", "warn", places, len(seen), "have an answer that begins with the whole prompt")
 
 
 def _repeated_answer(seen: Sequence[_Seen], shape: str) -> Iterator[Finding]:
@@ -179,14 +217,22 @@ def _repeated_answer(seen: Sequence[_Seen], shape: str) -> Iterator[Finding]:
 def _labels(seen: Sequence[_Seen], shape: str) -> Iterator[Finding]:
     counts = _label_counts(seen, shape).get("labels", {})
     if shape in _LABELLED and len(counts) == 1 and len(seen) > 1:
-        yield finding("one_label", "stop", [one.place for one in seen], len(seen), f"have the label {next(iter(counts))}: there is nothing to tell apart")
+        yield finding(
+            "one_label",
+            "stop",
+            [one.place for one in seen],
+            len(seen),
+            f"have the label {next(iter(counts))}: there is nothing to tell apart",
+        )
     if shape in _LABELLED:
         by_text: dict[bytes, set[str]] = {}
         for one in seen:
             by_text.setdefault(fingerprint(_question(one, shape)), set()).add(label_text(one.row["label"]))
         places = [one.place for one in seen if len(by_text[fingerprint(_question(one, shape))]) > 1]
         if places:
-            yield finding("contradictory_labels", "warn", places, len(seen), "have a text that has another label elsewhere")
+            yield finding(
+                "contradictory_labels", "warn", places, len(seen), "have a text that has another label elsewhere"
+            )
 
 
 def _question(one: _Seen, shape: str) -> str:

@@ -104,7 +104,9 @@ def _scan(path: Path, block_bytes: int) -> np.ndarray:
                 raise DataError(f"{path}:{line}: a row of more than {LONGEST_ROW >> 20} MB; cut it into several rows")
             ends = content.count(b"\n")
             lines = ends + (not content.endswith(b"\n"))
-            blank = len(_BLANK.findall(b"\n" + content)) + (not content.rpartition(b"\n")[2].strip() and not content.endswith(b"\n"))
+            blank = len(_BLANK.findall(b"\n" + content)) + (
+                not content.rpartition(b"\n")[2].strip() and not content.endswith(b"\n")
+            )
             entries.append((offset, len(content), lines - blank, line))
             offset += len(content)
             line += ends
@@ -144,5 +146,3 @@ def _identity(path: Path, *more: object) -> str:
     stat = path.stat()
     text = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}|{more}"
     return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-

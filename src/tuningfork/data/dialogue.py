@@ -46,7 +46,9 @@ def is_alternation(value: Any) -> bool:
     """Whether a value is a list of two or more texts, or of [user, assistant] pairs."""
     if not isinstance(value, list) or not value:
         return False
-    is_pairs = all(isinstance(item, list) and len(item) == 2 and all(isinstance(x, str) for x in item) for item in value)
+    is_pairs = all(
+        isinstance(item, list) and len(item) == 2 and all(isinstance(x, str) for x in item) for item in value
+    )
     return is_pairs or (len(value) > 1 and all(isinstance(item, str) for item in value))
 
 
@@ -84,7 +86,9 @@ def chatml_messages(text: str) -> list[Message]:
     messages, end = [], 0
     for match in _CHATML.finditer(text):
         if text[end : match.start()].strip():
-            raise RowFault(f"ChatML has text between two turns ({text[end : match.start()].strip()[:30]!r}); every turn stands between the markers")
+            raise RowFault(
+                f"ChatML has text between two turns ({text[end : match.start()].strip()[:30]!r}); keep turns between markers"
+            )
         header, content = match[1].strip(), match[2] or ""
         role, _, rest = header.partition(" ")
         message: Message = {"role": _role(role, len(messages) + 1), "content": content}
@@ -104,7 +108,7 @@ def chatml_pieces_messages(pieces: Sequence[Any]) -> list[Message]:
     messages: list[Message] = []
     held: list[str] | None = None
     for number, piece in enumerate(pieces, 1):
-        token = piece["token"] if isinstance(piece, dict) else None
+        token, text = (piece["token"], "") if isinstance(piece, dict) else (None, str(piece))
         if token == "<|im_start|>" and held is None:
             held = []
         elif token == "<|im_end|>" and held is not None:
@@ -112,11 +116,13 @@ def chatml_pieces_messages(pieces: Sequence[Any]) -> list[Message]:
             messages.append({"role": _role(role.strip(), len(messages) + 1), "content": content})
             held = None
         elif token is not None:
-            raise RowFault(f"piece {number} is the token {token!r}, which cannot stand here; turns are <|im_start|> ... <|im_end|>")
+            raise RowFault(
+                f"piece {number} is the token {token!r}, which cannot stand here; turns are <|im_start|> ... <|im_end|>"
+            )
         elif held is not None:
-            held.append(piece)
-        elif piece.strip():
-            raise RowFault(f"piece {number} is text outside a turn ({piece.strip()[:30]!r})")
+            held.append(text)
+        elif text.strip():
+            raise RowFault(f"piece {number} is text outside a turn ({text.strip()[:30]!r})")
     if held is not None and "".join(held).strip() not in ("", "assistant"):
         raise RowFault("the last turn does not end with <|im_end|>; it is cut off")
     return messages
@@ -145,14 +151,20 @@ def split_tagged(chosen: str, rejected: str) -> tuple[str, str, str]:
         same = min(len(chosen), len(rejected))
     end = chosen.rfind(_ANSWER, 0, same)
     if end < 0:
-        raise RowFault("chosen and rejected have no common prompt; both begin with the same turns up to an `Assistant:`")
+        raise RowFault(
+            "chosen and rejected have no common prompt; both begin with the same turns up to an `Assistant:`"
+        )
     end += len(_ANSWER)
     return chosen[:end], chosen[end:], rejected[end:]
 
 
-def split_messages(chosen: Sequence[Message], rejected: Sequence[Message]) -> tuple[list[Message], list[Message], list[Message]]:
+def split_messages(
+    chosen: Sequence[Message], rejected: Sequence[Message]
+) -> tuple[list[Message], list[Message], list[Message]]:
     """(prompt, chosen, rejected) of two conversations: the prompt is their common beginning, up to an assistant turn."""
-    same = next((i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), min(len(chosen), len(rejected)))
+    same = next(
+        (i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), min(len(chosen), len(rejected))
+    )
     while same and (same >= min(len(chosen), len(rejected)) or chosen[same]["role"] != "assistant"):
         same -= 1
     if not same:

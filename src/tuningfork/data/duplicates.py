@@ -11,7 +11,7 @@ import hashlib
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -62,11 +62,9 @@ def near_pairs(texts: Sequence[str], near: float = NEAR) -> list[tuple[int, int]
             buckets[piece.tobytes()].append(number)
         for members in buckets.values():
             # a bucket of very many is one text said again and again: neighbours are enough to count them
-            pairs = combinations(members, 2) if len(members) <= _LARGEST_BUCKET else zip(members, members[1:], strict=False)
+            pairs = combinations(members, 2) if len(members) <= _LARGEST_BUCKET else pairwise(members)
             candidates.update(pairs)
-    return sorted(
-        (a, b) for a, b in candidates if prints[a] != prints[b] and jaccard(sets[a], sets[b]) >= near
-    )
+    return sorted((a, b) for a, b in candidates if prints[a] != prints[b] and jaccard(sets[a], sets[b]) >= near)
 
 
 def jaccard(a: set[int], b: set[int]) -> float:

@@ -46,7 +46,9 @@ class Variant:
             found[role] = name
         taken = set(found.values())
         for role, (allowed, check) in self.may.items():
-            name = next((names[n] for n in allowed if n in names and names[n] not in taken and check(row[names[n]])), None)
+            name = next(
+                (names[n] for n in allowed if n in names and names[n] not in taken and check(row[names[n]])), None
+            )
             if name is not None:
                 found[role] = name
         return found
@@ -54,7 +56,11 @@ class Variant:
 
 def names_of(row: Row) -> dict[str, str]:
     """Plain name -> name as written, of all fields that hold something other than null."""
-    return {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name, value in row.items() if value is not None}
+    return {
+        name.strip().lower().replace(" ", "_").replace("-", "_"): name
+        for name, value in row.items()
+        if value is not None
+    }
 
 
 class Fields:

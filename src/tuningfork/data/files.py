@@ -51,7 +51,9 @@ def check_signature(path: Path, head: bytes) -> None:
         if head.startswith(signature):
             raise DataError(f"{path}: the file is {what}")
     if head.lstrip().lower().startswith(_WEB_PAGE):
-        raise DataError(f"{path}: the file is a web page, not data (a download that needs a login?); fetch the raw file")
+        raise DataError(
+            f"{path}: the file is a web page, not data (a download that needs a login?); fetch the raw file"
+        )
     if b"\0" in head:
         raise DataError(f"{path}: the file is binary (a zero byte at {head.index(0)}); expected UTF-8 text")
 
@@ -93,4 +95,3 @@ def not_utf8(content: bytes, error: UnicodeDecodeError) -> str:
     """What is wrong with bytes that are not UTF-8: which byte of its line."""
     start = content.rfind(b"\n", 0, error.start) + 1
     return f"not UTF-8 (byte {error.start - start + 1} of the line is 0x{content[error.start]:02x}); save the file as UTF-8"
-

@@ -82,9 +82,7 @@ class AuditReport:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, `problems` with the gravest first."""
-        problems = [
-            asdict(found) | {"share": found.share, "places": list(found.places)} for found in self.findings
-        ]
+        problems = [asdict(found) | {"share": found.share, "places": list(found.places)} for found in self.findings]
         return {
             "version": VERSION,
             "source": self.source,
@@ -112,7 +110,9 @@ class AuditReport:
     def check(self) -> None:
         """DataError with every stop-level finding where there is one."""
         if self.stops:
-            raise DataError(f"{self.source}: " + "; ".join(one.line().removeprefix("stop").strip() for one in self.stops))
+            raise DataError(
+                f"{self.source}: " + "; ".join(one.line().removeprefix("stop").strip() for one in self.stops)
+            )
 
 
 def _figure(value: Any) -> str:

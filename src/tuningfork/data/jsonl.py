@@ -63,7 +63,9 @@ def check_surrogates(value: Any) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise RowFault("holds half a character (a lone surrogate such as \\ud83d): the text was cut; write it again") from error
+        raise RowFault(
+            "holds half a character (a lone surrogate such as \\ud83d): the text was cut; write it again"
+        ) from error
 
 
 def _no_constant(name: str) -> NoReturn:

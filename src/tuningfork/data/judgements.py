@@ -109,8 +109,7 @@ def read_judgements(data: str | Path | Dataset) -> list[Judgement]:
         extra = row.get("extra", {})
         try:
             if "candidates" in extra and "rater" in extra:
-                whole = {name: value for name, value in extra.items()} | {"prompt": row["prompt"]}
-                judgements.append(Judgement.model_validate(whole))
+                judgements.append(Judgement.model_validate(extra | {"prompt": row["prompt"]}))
             else:
                 judgements += _from_ranking(row, extra, number)
         except ValidationError as error:

@@ -10,10 +10,16 @@ from typing import NamedTuple
 from tuningfork.data.findings import Severity
 
 _MOJIBAKE = re.compile(r"â€[™œ\x9d“”˜¦“]|Ã[\x80-\xbf©¨¤¶¼ŸªŠ¢«®´»¡³­º±]|Â[\xa0«»°·£©®]|ï»¿|ðŸ")
-_MARKERS = re.compile(r"<\|(?:im_start|im_end|endoftext|eot_id|start_header_id|end_header_id|begin_of_text|user|assistant|system|end)\|>|\[/?INST\]|<<SYS>>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>")
+_MARKERS = re.compile(
+    r"<\|(?:im_start|im_end|endoftext|eot_id|start_header_id|end_header_id|begin_of_text|user|assistant|system|end)\|>"
+    r"|\[/?INST\]|<<SYS>>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>"
+)
 _ENTITIES = re.compile(r"&(?:amp|lt|gt|quot|nbsp|#\d{2,5});|<br ?/?>")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{2,63})+")
-_PHONE = re.compile(r"(?<![\w.])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{2,4}(?:[ .-]\d{2,4}){2,3}|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}[ .-]\d{3}[ .-]\d{4})(?![\w.-]?\d)")
+_PHONE = re.compile(
+    r"(?<![\w.])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{2,4}(?:[ .-]\d{2,4}){2,3}"
+    r"|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}[ .-]\d{3}[ .-]\d{4})(?![\w.-]?\d)"
+)
 _CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
 _NUMBERS = re.compile(r"[+(\d][\d .()-]{5,30}\d")
 _ADDRESS = re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.])")
@@ -103,7 +109,7 @@ ODDITIES = {
     "mojibake": Oddity(has_mojibake, "warn", "hold UTF-8 that was read as Latin-1 (Ã©, â€™): convert the source again"),
     "control_characters": Oddity(has_control, "warn", "hold control characters"),
     "hidden_characters": Oddity(has_hidden, "warn", "hold characters that are invisible or turn the direction of text"),
-    "template_markers": Oddity(has_markers, "warn", "hold the name of a control token as text, as if a template had been applied already"),
+    "template_markers": Oddity(has_markers, "warn", "hold the name of a control token as text: was a template applied already?"),
     "html": Oddity(has_entities, "note", "hold HTML entities or <br>"),
     "email": Oddity(has_email, "warn", "hold what looks like an e-mail address of a person"),
     "phone": Oddity(has_phone, "warn", "hold what looks like a telephone number"),

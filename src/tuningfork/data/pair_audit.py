@@ -31,15 +31,25 @@ def pair_findings(rows: Sequence[tuple[str, Row]], shape: str) -> Iterator[Findi
     identical = [pair.place for pair in pairs if pair.better.strip() == pair.worse.strip()]
     if identical:
         severity = "stop" if len(identical) == len(pairs) else "warn"
-        yield finding("identical_pairs", severity, identical, len(pairs), "prefer an answer to itself: nothing to learn", "pairs")
+        yield finding(
+            "identical_pairs", severity, identical, len(pairs), "prefer an answer to itself: nothing to learn", "pairs"
+        )
     judged = {(fingerprint(p.prompt), fingerprint(p.better), fingerprint(p.worse)) for p in pairs}
     contradictory = [
         p.place
         for p in pairs
-        if (fingerprint(p.prompt), fingerprint(p.worse), fingerprint(p.better)) in judged and p.better.strip() != p.worse.strip()
+        if (fingerprint(p.prompt), fingerprint(p.worse), fingerprint(p.better)) in judged
+        and p.better.strip() != p.worse.strip()
     ]
     if contradictory:
-        yield finding("contradictory_pairs", "warn", contradictory, len(pairs), "are judged the other way round elsewhere", "pairs")
+        yield finding(
+            "contradictory_pairs",
+            "warn",
+            contradictory,
+            len(pairs),
+            "are judged the other way round elsewhere",
+            "pairs",
+        )
     share = _longer_share(pairs)
     if len(pairs) >= _LEAST_PAIRS and share is not None and not 1 - _LONGER <= share <= _LONGER:
         longer = [p.place for p in pairs if len(p.better) > len(p.worse)]

@@ -44,7 +44,7 @@ def as_row(value: Any) -> Row:
         return {"chatml": value}
     if isinstance(value, list) and value and all(is_turn(item) for item in value):
         return {"messages": value}
-    raise RowFault(f"expected an object, got {type(value).__name__}; write a row as {{\"name\": value, ...}}")
+    raise RowFault(f'expected an object, got {type(value).__name__}; write a row as {{"name": value, ...}}')
 
 
 def is_turn(value: Any) -> bool:

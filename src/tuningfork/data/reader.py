@@ -46,7 +46,9 @@ class Skipped:
     def __str__(self) -> str:
         if not self.count:
             return f"no row of {self.of:,} left out"
-        return f"{self.count:,} of {self.of:,} rows left out as faulty ({self.share:.2%}); first: {'; '.join(self.first)}"
+        return (
+            f"{self.count:,} of {self.of:,} rows left out as faulty ({self.share:.2%}); first: {'; '.join(self.first)}"
+        )
 
 
 class Dataset:
@@ -55,7 +57,9 @@ class Dataset:
     `shape` is the shape's name and `explanation` why; `skipped` counts the faulty rows of the latest pass.
     """
 
-    def __init__(self, source: str, shape: str, explanation: str, columns: Mapping[str, str], strict: bool, skip_share: float) -> None:
+    def __init__(
+        self, source: str, shape: str, explanation: str, columns: Mapping[str, str], strict: bool, skip_share: float
+    ) -> None:
         self.source, self.shape, self.explanation = source, shape, explanation
         self.columns, self.strict, self.skip_share = columns, strict, skip_share
         self.skipped = Skipped()
@@ -115,7 +119,9 @@ def open_data(
     """
     columns = dict(columns or {})
     if unknown := [name for name in columns if name not in known_fields()]:
-        raise DataError(f"columns: {unknown[0]!r} is no field of any shape; {nearest(unknown[0], sorted(known_fields()))}")
+        raise DataError(
+            f"columns: {unknown[0]!r} is no field of any shape; {nearest(unknown[0], sorted(known_fields()))}"
+        )
     raws = raw_rows(source)
     first = list(islice(raws, _LOOK_AT))
     rows = [raw for raw in first if raw.row is not None]
@@ -134,7 +140,9 @@ def open_data(
         if name == UNKNOWN:
             raise UnknownData(f"{source}: {explanation}")
     if accept and name not in accept:
-        raise DataError(f"{source} holds {shape_module(name).SUMMARY} (shape {name}); here it must be {' or '.join(accept)}")
+        raise DataError(
+            f"{source} holds {shape_module(name).SUMMARY} (shape {name}); here it must be {' or '.join(accept)}"
+        )
     return Dataset(str(source), name, explanation, columns, strict, skip_share)
 
 
@@ -166,4 +174,6 @@ def _check_columns(raws: Sequence[Raw], columns: Mapping[str, str]) -> None:
     known: dict[str, Any] = dict.fromkeys(chain.from_iterable(raw.row or {} for raw in raws))
     for column in columns.values():
         if column not in known:
-            raise DataError(f"{raws[0].place}: columns: there is no column {column!r}; the columns are {', '.join(known)}")
+            raise DataError(
+                f"{raws[0].place}: columns: there is no column {column!r}; the columns are {', '.join(known)}"
+            )

@@ -47,7 +47,7 @@ def _world_rows(name: str) -> Iterator[Raw]:
 
 def _hub_rows(name: str) -> Iterator[Raw]:
     try:
-        import datasets
+        import datasets  # type: ignore[import-not-found]
     except ModuleNotFoundError as error:
         raise DataError(f"{HUB}{name}: data sets of the hub need `pip install 'tuningfork[datasets]'`") from error
     path, *rest = name.split(":")

@@ -116,7 +116,9 @@ def _beginning(tokens: Tokens) -> list[Finding]:
         found.append(finding("double_bos", "stop" if len(double) == len(rows) else "warn", double, len(rows), text))
     missing = [tokens.place(n) for n, row in enumerate(rows) if row.ids[:1] != [bos]]
     if missing:
-        found.append(finding("missing_bos", "warn", missing, len(rows), "do not begin with BOS, which this tokenizer adds"))
+        found.append(
+            finding("missing_bos", "warn", missing, len(rows), "do not begin with BOS, which this tokenizer adds")
+        )
     return found
 
 
@@ -126,7 +128,15 @@ def _length(tokens: Tokens) -> list[Finding]:
     if not cut:
         return []
     lost = [number for number in cut if any(rows[number].is_target) and not any(rows[number].is_target[:limit])]
-    found = [finding("too_long", "warn", [tokens.place(n) for n in cut], len(rows), f"are longer than {limit:,} tokens and would be cut")]
+    found = [
+        finding(
+            "too_long",
+            "warn",
+            [tokens.place(n) for n in cut],
+            len(rows),
+            f"are longer than {limit:,} tokens and would be cut",
+        )
+    ]
     if lost:
         text = f"would lose their whole answer behind token {limit:,}"
         found.append(finding("answers_lost", "warn", [tokens.place(n) for n in lost], len(rows), text))

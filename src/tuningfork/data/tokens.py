@@ -39,7 +39,9 @@ def tokens_of(backbone: Backbone, data: Dataset) -> tuple[Tokens | None, list[Fi
     """
     if data.shape == "text":
         placed = [(place, row["text"]) for place, row in data.placed()]
-        return Tokens(_documents(backbone, [text for _, text in placed]), facts_of(backbone), [p for p, _ in placed]), []
+        return Tokens(
+            _documents(backbone, [text for _, text in placed]), facts_of(backbone), [p for p, _ in placed]
+        ), []
     if data.shape == "ranking":
         rows = [(place, _best(row)) for place, row in data.placed() if "ranks" in row]
     elif data.shape in DEMONSTRATION_SHAPES:
@@ -59,7 +61,9 @@ def _rendered(backbone: Backbone, rows: Sequence[Placed], source: str) -> tuple[
         return _one_by_one(backbone, unlimited, rows, source)
 
 
-def _one_by_one(backbone: Backbone, unlimited: Any, rows: Sequence[Placed], source: str) -> tuple[Tokens, list[Finding]]:
+def _one_by_one(
+    backbone: Backbone, unlimited: Any, rows: Sequence[Placed], source: str
+) -> tuple[Tokens, list[Finding]]:
     kept: list[TokenRow] = []
     places: list[str] = []
     refused: list[str] = []

@@ -28,6 +28,8 @@ class StageRun:
     samples: list[Row]
     shown: list[Row]
     card: str
+    audit: Row = field(default_factory=dict)
+    """what was found in the data before training; empty where the stage made no audit"""
 
     @property
     def gates(self) -> list[Row]:
@@ -154,7 +156,23 @@ def _read_stage(folder: Path, seed: int | None, notes: list[str]) -> StageRun:
         samples=list(_read_rows(folder / "samples.jsonl", notes)),
         shown=list(_read_rows(folder / "shown.jsonl", notes)),
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+        audit=_read_object(folder / "audit.json", notes),
     )
+
+
+def _read_object(path: Path, notes: list[str]) -> Row:
+    """The object in a JSON file; empty, with a note, where it is none."""
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except ValueError as error:
+        notes.append(f"{path.parent.name}/{path.name} cannot be read: {error}")
+        return {}
+    if not isinstance(value, dict):
+        notes.append(f"{path.parent.name}/{path.name} is not an object")
+        return {}
+    return value
 
 
 def _read_rows(path: Path, notes: list[str]) -> Iterator[Row]:

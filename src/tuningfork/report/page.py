@@ -12,6 +12,7 @@ from markupsafe import Markup
 from tuningfork import __version__
 from tuningfork.evals import numbers
 from tuningfork.report import charts, views
+from tuningfork.report.data import data_view
 from tuningfork.report.folder import RunFolder, StageRun, read_run
 from tuningfork.report.untrusted import plain, show, show_change
 
@@ -75,6 +76,7 @@ def render_page(run: RunFolder) -> str:
         show_change=show_change,
         charts=charts,
         views=views,
+        data_view=data_view,
     )
 
 

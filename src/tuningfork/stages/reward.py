@@ -127,9 +127,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
 class _PairTask:
     """Bradley-Terry on judgements, split by root."""
 
-    def __init__(
-        self, stage: StageContext, settings: StageSettings, reward_model: RewardModel, data: Dataset
-    ) -> None:
+    def __init__(self, stage: StageContext, settings: StageSettings, reward_model: RewardModel, data: Dataset) -> None:
         from tuningfork.data.judgements import read_judgements
         from tuningfork.data.stage_audit import audit_stage
         from tuningfork.errors import DataError
@@ -192,9 +190,7 @@ class _PairTask:
 class _LabelTask:
     """Logistic loss on random windows of labelled texts."""
 
-    def __init__(
-        self, stage: StageContext, settings: StageSettings, reward_model: RewardModel, data: Dataset
-    ) -> None:
+    def __init__(self, stage: StageContext, settings: StageSettings, reward_model: RewardModel, data: Dataset) -> None:
         from tuningfork.data.stage_audit import audit_stage
         from tuningfork.errors import RecipeError
         from tuningfork.streams.judgements import LabelStream

@@ -40,7 +40,12 @@ BROKEN = {
     "no Parquet": ("a.parquet", b"prompt,completion\n", "", "not a whole Parquet file"),
     "JSON Lines as .json": ("a.json", GOOD * 2, ":2", "the file is JSON Lines: name it .jsonl"),
     "JSON cut off": ("a.json", '[\n{"prompt": "a", "completion": "b"},\n{"prompt": "c"', ":3", "not JSON"),
-    "JSON that is not UTF-8": ("a.json", b'[\n{"prompt": "\xe4"}]', ":2", "not UTF-8 (byte 13 of the line is 0xe4); save"),
+    "JSON that is not UTF-8": (
+        "a.json",
+        b'[\n{"prompt": "\xe4"}]',
+        ":2",
+        "not UTF-8 (byte 13 of the line is 0xe4); save",
+    ),
     "a word list": ("a.txt", "word\n" * 30, "", "one word or table cell a line, which is a list and no running text"),
     "unknown fields": ("a.jsonl", '{"foo": 1}\n', "", "no known shape has rows with foo; map columns"),
     "two shapes at once": ("a.jsonl", CHAT[:-2] + ', "prompt": "a", "completion": "b"}', "", "say which with shape="),
@@ -55,32 +60,112 @@ BROKEN = {
     "not UTF-8": ("a.jsonl", GOOD.encode() + b'{"prompt": "\xff"}\n', ":2", "not UTF-8 (byte 13 of the line is 0xff)"),
     "trailing comma": ("a.jsonl", GOOD + '{"prompt": "a",}\n', ":2", "remove the comma before the closing bracket"),
     "single quotes": ("a.jsonl", GOOD + "{'prompt': 'a'}\n", ":2", "single quotes, as Python prints them"),
-    "a row over several lines": ("a.jsonl", '{\n  "prompt": "a"\n}\n', ":1", "put each object on one line, or name the file .json"),
+    "a row over several lines": (
+        "a.jsonl",
+        '{\n  "prompt": "a"\n}\n',
+        ":1",
+        "put each object on one line, or name the file .json",
+    ),
     "two rows in a line": ("a.jsonl", GOOD + GOOD.strip() * 2, ":2", "put each object on a line of its own"),
     "the last line cut": ("a.jsonl", GOOD + GOOD[:25], ":2", "the line ends in the middle of a row"),
     "NaN": ("a.jsonl", GOOD + '{"prompt": NaN}\n', ":2", "NaN is no JSON number; write null or a number"),
     "half a character": ("a.jsonl", GOOD + '{"prompt": "\\ud83d"}\n', ":2", "holds half a character (a lone surrogate"),
     "too deep": ("a.jsonl", GOOD + "[" * 100_000 + "\n", ":2", "nested too deeply"),
     "a number": ("a.jsonl", GOOD + "17\n", ":2", "expected an object, got int"),
-    "a field is missing": ("a.jsonl", GOOD + '{"prompt": "a"}\n', ":2", "no completion (prompt and completion); the row has prompt"),
+    "a field is missing": (
+        "a.jsonl",
+        GOOD + '{"prompt": "a"}\n',
+        ":2",
+        "no completion (prompt and completion); the row has prompt",
+    ),
     "a field is null": ("a.jsonl", GOOD + '{"prompt": "a", "completion": null}\n', ":2", "no completion"),
-    "a field of another kind": ("a.jsonl", GOOD + '{"prompt": "a", "completion": 5}\n', ":2", "completion is a number that cannot be its completion"),
-    "an unknown role": ("a.jsonl", CHAT * 2 + CHAT.replace('"user"', '"narrator"'), ":3", "message 1 has the role 'narrator'; known roles are system"),
-    "a message without content": ("a.jsonl", CHAT * 2 + CHAT.replace('"content": "a"', '"c": "a"'), ":3", "message 1 has no content; it has role, c"),
-    "content is no text": ("a.jsonl", CHAT * 2 + CHAT.replace('"a"', "7"), ":3", "message 1: content is a number; it must be text"),
-    "an image": ("a.jsonl", CHAT * 2 + CHAT.replace('"a"', '[{"type": "image_url"}]'), ":3", "a part of type image_url; only text is trained on"),
+    "a field of another kind": (
+        "a.jsonl",
+        GOOD + '{"prompt": "a", "completion": 5}\n',
+        ":2",
+        "completion is a number that cannot be its completion",
+    ),
+    "an unknown role": (
+        "a.jsonl",
+        CHAT * 2 + CHAT.replace('"user"', '"narrator"'),
+        ":3",
+        "message 1 has the role 'narrator'; known roles are system",
+    ),
+    "a message without content": (
+        "a.jsonl",
+        CHAT * 2 + CHAT.replace('"content": "a"', '"c": "a"'),
+        ":3",
+        "message 1 has no content; it has role, c",
+    ),
+    "content is no text": (
+        "a.jsonl",
+        CHAT * 2 + CHAT.replace('"a"', "7"),
+        ":3",
+        "message 1: content is a number; it must be text",
+    ),
+    "an image": (
+        "a.jsonl",
+        CHAT * 2 + CHAT.replace('"a"', '[{"type": "image_url"}]'),
+        ":3",
+        "a part of type image_url; only text is trained on",
+    ),
     "ChatML cut off": ("a.jsonl", CHATML + CHATML.replace("b<|im_end|>", "b"), ":2", "<|im_end|>"),
-    "ChatML with text between turns": ("a.jsonl", CHATML + CHATML.replace("\\n<|im_start|>a", " stray <|im_start|>a"), ":2", "text between two turns"),
+    "ChatML with text between turns": (
+        "a.jsonl",
+        CHATML + CHATML.replace("\\n<|im_start|>a", " stray <|im_start|>a"),
+        ":2",
+        "text between two turns",
+    ),
     "no common prompt": ("a.jsonl", PAIR + PAIR.replace("Human: a", "Human: x", 1), ":2", "have no common prompt"),
-    "negative strength": ("a.jsonl", '{"prompt": "a", "chosen": "b", "rejected": "c", "margin": -1}\n', ":1", "swap the two or drop the row"),
-    "a rank is missing": ("a.jsonl", RANKING + RANKING.replace("[1, 2]", "[1]"), ":2", "2 answers and 1 ranks or scores"),
-    "nobody preferred": ("a.jsonl", '{"prompt": "p", "output_1": "a", "output_2": "b", "preferred": "x"}\n', ":1", "'x' does not say which answer is better; write 1, 2 or tie"),
-    "a comparison of nothing": ("a.jsonl", COMPARED + COMPARED.replace('"b": 1', '"b": 2'), ":2", "a and b are numbers from 0 to 1"),
-    "an answer beyond the options": ("a.jsonl", CHOICE + CHOICE.replace("0}", "2}"), ":2", "the answer 2 is none of the 2 options"),
-    "a tree without text": ("a.jsonl", TREE + TREE.replace('"text": "q"', '"txt": "q"'), ":2", "needs the role prompter or assistant and a text"),
-    "a parent that is missing": ("a.jsonl", TABLE + TABLE.replace('"1"', '"2"').replace("null", '"9"'), ":2", "the parent 9 is not in the file"),
-    "instances without output": ("a.jsonl", '{"instruction": "i", "instances": [{"input": "x"}]}\n', ":1", "instance 1 has no output"),
-}  # fmt: skip
+    "negative strength": (
+        "a.jsonl",
+        '{"prompt": "a", "chosen": "b", "rejected": "c", "margin": -1}\n',
+        ":1",
+        "swap the two or drop the row",
+    ),
+    "a rank is missing": (
+        "a.jsonl",
+        RANKING + RANKING.replace("[1, 2]", "[1]"),
+        ":2",
+        "2 answers and 1 ranks or scores",
+    ),
+    "nobody preferred": (
+        "a.jsonl",
+        '{"prompt": "p", "output_1": "a", "output_2": "b", "preferred": "x"}\n',
+        ":1",
+        "'x' does not say which answer is better; write 1, 2 or tie",
+    ),
+    "a comparison of nothing": (
+        "a.jsonl",
+        COMPARED + COMPARED.replace('"b": 1', '"b": 2'),
+        ":2",
+        "a and b are numbers from 0 to 1",
+    ),
+    "an answer beyond the options": (
+        "a.jsonl",
+        CHOICE + CHOICE.replace("0}", "2}"),
+        ":2",
+        "the answer 2 is none of the 2 options",
+    ),
+    "a tree without text": (
+        "a.jsonl",
+        TREE + TREE.replace('"text": "q"', '"txt": "q"'),
+        ":2",
+        "needs the role prompter or assistant and a text",
+    ),
+    "a parent that is missing": (
+        "a.jsonl",
+        TABLE + TABLE.replace('"1"', '"2"').replace("null", '"9"'),
+        ":2",
+        "the parent 9 is not in the file",
+    ),
+    "instances without output": (
+        "a.jsonl",
+        '{"instruction": "i", "instances": [{"input": "x"}]}\n',
+        ":1",
+        "instance 1 has no output",
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", BROKEN)
@@ -114,7 +199,7 @@ def test_faulty_rows_are_counted_up_to_the_share(tmp_path: Path) -> None:
 
 
 def test_missing_files_and_empty_folders(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="none.jsonl does not exist"):
+    with pytest.raises(DataError, match=r"none.jsonl does not exist"):
         open_data(tmp_path / "none.jsonl")
     (tmp_path / "image.png").write_bytes(b"x")
     with pytest.raises(DataError, match=r"holds no data file \(image.png\); a data file ends with"):
@@ -136,7 +221,7 @@ def test_columns_are_mapped_and_what_they_cover_is_kept(tmp_path: Path) -> None:
     path.write_text(json.dumps({"frage": "a", "antwort": "b", "prompt": "c", "n": 1}) + "\n")
     data = open_data(path, columns={"prompt": "frage", "completion": "antwort"})
     assert list(data) == [{"prompt": "a", "completion": "b", "extra": {"prompt": "c", "n": 1}}]
-    with pytest.raises(DataError, match="there is no column 'frge'; the columns are frage, antwort, prompt, n"):
+    with pytest.raises(DataError, match=r"there is no column 'frge'; the columns are frage, antwort, prompt, n"):
         open_data(path, columns={"prompt": "frge"})
     with pytest.raises(DataError, match=r"columns: 'promt' is no field of any shape; did you mean prompt\?"):
         open_data(path, columns={"promt": "frage"})
@@ -151,6 +236,9 @@ def test_shapes_that_fit_equally_are_settled_by_the_reader_of_the_rows(tmp_path:
     assert open_data(path, shape="conversation").shape == "conversation"
     with pytest.raises(DataError, match=r"there is no shape 'convers'; did you mean"):
         open_data(path, shape="convers")
-    with pytest.raises(DataError, match=r"a prompt and the answer to learn \(shape prompt_completion\); here it must be text or labelled"):
+    with pytest.raises(
+        DataError,
+        match=r"a prompt and the answer to learn \(shape prompt_completion\); here it must be text or labelled",
+    ):
         (tmp_path / "b.jsonl").write_text(GOOD)
         open_data(tmp_path / "b.jsonl", accept=("text", "labelled"))

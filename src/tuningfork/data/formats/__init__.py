@@ -50,7 +50,9 @@ def read_file(path: Path) -> Iterator[Raw]:
         raise DataError(f"{path} does not exist")
     module = formats().get(suffix_of(path))
     if module is None:
-        raise UnknownData(f"{path}: {path.suffix or 'a name without an ending'} is no known format; a data file ends with {endings()}")
+        raise UnknownData(
+            f"{path}: {path.suffix or 'a name without an ending'} is no known format; a data file ends with {endings()}"
+        )
     found = False
     for raw in module.read(path):
         found = True

@@ -49,7 +49,9 @@ def read(path: Path) -> Iterator[Raw]:
                 yield _row(names, cells, f"{path}:{begin}", delimiter)
             begin = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{path}:{begin}: not CSV: {error}; a quoted text ends with a quote, a quote in it is doubled") from error
+        raise DataError(
+            f"{path}:{begin}: not CSV: {error}; a quoted text ends with a quote, a quote in it is doubled"
+        ) from error
 
 
 def _names(names: list[str], path: Path) -> list[str]:

@@ -47,12 +47,16 @@ def _is_one_conversation(values: list[Any]) -> bool:
         return False
     if is_chatml_pieces(values):
         return True
-    return all(isinstance(item, dict) and item.keys() <= {"role", "content", "name"} and "role" in item for item in values)
+    return all(
+        isinstance(item, dict) and item.keys() <= {"role", "content", "name"} and "role" in item for item in values
+    )
 
 
 def _rows_within(value: Row) -> list[Any] | None:
     """The list of objects in an object that holds one (`{"data": [...]}`), or a table given by column; else None."""
-    lists = [item for item in value.values() if isinstance(item, list) and item and all(isinstance(i, dict) for i in item)]
+    lists = [
+        item for item in value.values() if isinstance(item, list) and item and all(isinstance(i, dict) for i in item)
+    ]
     others = [item for item in value.values() if isinstance(item, list | dict)]
     if len(lists) == 1 and len(others) == 1:
         return None if "messages" in value or "conversations" in value else lists[0]
@@ -97,5 +101,3 @@ def _is_lines(text: str) -> str:
     except json.JSONDecodeError:
         return ""
     return " (the file is JSON Lines: name it .jsonl)" if is_rows else ""
-
-

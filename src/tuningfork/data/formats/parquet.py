@@ -21,14 +21,18 @@ def read(path: Path) -> Iterator[Raw]:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ModuleNotFoundError as error:
-        raise DataError(f"{path}: Parquet needs pyarrow; install it with `pip install 'tuningfork[parquet]'`") from error
+        raise DataError(
+            f"{path}: Parquet needs pyarrow; install it with `pip install 'tuningfork[parquet]'`"
+        ) from error
     if path.suffix == ".gz":
         raise DataError(f"{path}: a Parquet file is compressed inside; unpack it with gunzip")
     try:
         file = ParquetFile(path)
         yield from numbered(str(path), _rows(file))
     except (ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a whole Parquet file ({str(error).splitlines()[0]}); write or fetch it again") from error
+        raise DataError(
+            f"{path}: not a whole Parquet file ({str(error).splitlines()[0]}); write or fetch it again"
+        ) from error
 
 
 def _rows(file: Any) -> Iterator[Any]:

@@ -79,7 +79,10 @@ def recognise(rows: Sequence[Row], accept: Sequence[str] = ()) -> Recognition:
         names = tuple(sorted({match.shape for match in matches}))
         votes[names] += 1
         examples.setdefault(names, matches)
-    names, count = max(((n, c) for n, c in votes.items() if n), key=lambda pair: pair[1], default=((), 0))
+    best: tuple[tuple[str, ...], int] = max(
+        ((n, c) for n, c in votes.items() if n), key=lambda pair: pair[1], default=((), 0)
+    )
+    names, count = best
     if count < _SURE * len(rows) or not names:
         return Recognition(UNKNOWN, _why_unknown(rows, names, count))
     wanted = [name for name in names if name in accept]
@@ -100,7 +103,9 @@ def parse(row: Row, shape: str) -> list[Row]:
     """
     module = shape_module(shape)
     names = names_of(row)
-    matches = [_Match(shape, variant, found) for variant in module.VARIANTS if (found := variant.match(names, row)) is not None]
+    matches = [
+        _Match(shape, variant, found) for variant in module.VARIANTS if (found := variant.match(names, row)) is not None
+    ]
     if not matches:
         raise RowFault(f"not a row of the shape {shape}: {_missing(module, row, names)}")
     best = max(matches, key=lambda match: len(match.found))
@@ -156,7 +161,9 @@ def _lacking(variant: Variant, row: Row, names: Mapping[str, str]) -> list[str]:
 
 def _why_unknown(rows: Sequence[Row], names: Sequence[str], count: int) -> str:
     if names:
-        return f"only {count} of the first {len(rows)} rows look like {' or '.join(names)}, the others like nothing known"
+        return (
+            f"only {count} of the first {len(rows)} rows look like {' or '.join(names)}, the others like nothing known"
+        )
     if all(isinstance(row.get("text"), str) for row in rows):
         return "one word or table cell a line, which is a list and no running text; if it is to be trained on, say shape=text"
     keys = ", ".join(list(rows[0])[:8]) if rows else "nothing"

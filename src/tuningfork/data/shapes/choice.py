@@ -33,7 +33,13 @@ def _options(fields: Fields) -> list[Row]:
 def _labelled_options(fields: Fields) -> list[Row]:
     given = fields.read("options")
     options = given["text"]
-    return [{"question": fields.take("question"), "options": options, "answer": _answer(fields, options, given.get("label"))}]
+    return [
+        {
+            "question": fields.take("question"),
+            "options": options,
+            "answer": _answer(fields, options, given.get("label")),
+        }
+    ]
 
 
 def _matching(fields: Fields) -> list[Row]:
@@ -47,7 +53,9 @@ def _answer(fields: Fields, options: list[str], names: list[str] | None) -> int 
     answer = fields.read("answer")
     index = _index(answer, options, names)
     if index is None or not 0 <= index < len(options):
-        raise RowFault(f"the answer {answer!r} is none of the {len(options)} options; give its text, its letter or its number from 0")
+        raise RowFault(
+            f"the answer {answer!r} is none of the {len(options)} options; give its text, its letter or its number from 0"
+        )
     if answer == index and not isinstance(answer, bool):
         fields.drop("answer")
     return index
@@ -73,15 +81,32 @@ def _is_labelled_options(value: Any) -> bool:
 
 
 VARIANTS = (
-    Variant("question, options and answer", {"question": (_QUESTION, is_text), "options": (_OPTIONS, _is_options), "answer": (_ANSWER, is_label)}, _options),
-    Variant("question, labelled options and answer", {"question": (_QUESTION, is_text), "options": (_OPTIONS, _is_labelled_options), "answer": (_ANSWER, is_label)}, _labelled_options),
-    Variant("question and options", {"question": (_QUESTION, is_text), "options": (_OPTIONS, _is_options)}, _options, {"answer": (_ANSWER, is_label)}),
+    Variant(
+        "question, options and answer",
+        {"question": (_QUESTION, is_text), "options": (_OPTIONS, _is_options), "answer": (_ANSWER, is_label)},
+        _options,
+    ),
+    Variant(
+        "question, labelled options and answer",
+        {"question": (_QUESTION, is_text), "options": (_OPTIONS, _is_labelled_options), "answer": (_ANSWER, is_label)},
+        _labelled_options,
+    ),
+    Variant(
+        "question and options",
+        {"question": (_QUESTION, is_text), "options": (_OPTIONS, _is_options)},
+        _options,
+        {"answer": (_ANSWER, is_label)},
+    ),
     Variant(
         "question with the matching and another answer",
-        {"question": (_QUESTION, is_text), "right": (("answer_matching_behavior", "correct_answer"), is_text), "wrong": (("answer_not_matching_behavior", "incorrect_answer"), is_text)},
+        {
+            "question": (_QUESTION, is_text),
+            "right": (("answer_matching_behavior", "correct_answer"), is_text),
+            "wrong": (("answer_not_matching_behavior", "incorrect_answer"), is_text),
+        },
         _matching,
     ),
-)  # fmt: skip
+)
 
 
 def parts(row: Row) -> list[Part]:

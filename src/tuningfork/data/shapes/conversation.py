@@ -94,12 +94,20 @@ VARIANTS = (
         _with_system,
         {"context": (CONTEXT, is_text)},
     ),
-    Variant("messages as prompt and as completion", {"prompt": (("prompt",), is_open_dialogue), "completion": (("completion",), is_dialogue)}, _prompt_and_answer),
-    Variant("messages and a completion", {"prompt": (("prompt", *_TURNS), is_open_dialogue), "completion": (COMPLETION, is_text)}, _prompt_and_answer),
+    Variant(
+        "messages as prompt and as completion",
+        {"prompt": (("prompt",), is_open_dialogue), "completion": (("completion",), is_dialogue)},
+        _prompt_and_answer,
+    ),
+    Variant(
+        "messages and a completion",
+        {"prompt": (("prompt", *_TURNS), is_open_dialogue), "completion": (COMPLETION, is_text)},
+        _prompt_and_answer,
+    ),
     Variant("ChatML text", {"text": (("text", "chatml", "prompt", "content"), is_chatml)}, _chatml),
     Variant("ChatML pieces", {"chatml": (("chatml", *_TURNS), is_chatml_list)}, _pieces),
     Variant("Human and Assistant paragraphs", {"text": (("text", "dialogue", "conversation"), is_tagged)}, _tagged),
-)  # fmt: skip
+)
 
 
 def parts(row: Row) -> list[Part]:

@@ -80,7 +80,9 @@ def _row(fields: Fields, prompt: Any, chosen: Any, rejected: Any) -> list[Row]:
     elif "score_chosen" in fields and "score_rejected" in fields:
         row["strength"] = fields.read("score_chosen") - fields.read("score_rejected")
     if row.get("strength", 0) < 0:
-        raise RowFault(f"the strength is {row['strength']:g}: the rejected answer was rated higher; swap the two or drop the row")
+        raise RowFault(
+            f"the strength is {row['strength']:g}: the rejected answer was rated higher; swap the two or drop the row"
+        )
     return [row]
 
 

@@ -28,7 +28,10 @@ def _instances(fields: Fields) -> list[Row]:
     for number, instance in enumerate(fields.read("instances"), 1):
         if "output" not in instance:
             raise RowFault(f"instance {number} has no output; it has {', '.join(instance) or 'nothing'}")
-        context, prompt = checked_text(instance.get("input") or "", f"input of instance {number}"), fields.read("prompt")
+        context, prompt = (
+            checked_text(instance.get("input") or "", f"input of instance {number}"),
+            fields.read("prompt"),
+        )
         completion = checked_text(instance["output"], f"output of instance {number}")
         rows.append({"prompt": f"{prompt}\n\n{context}" if context.strip() else prompt, "completion": completion})
     return rows
@@ -41,14 +44,28 @@ VARIANTS = (
         _pair,
         {"context": (CONTEXT, is_text)},
     ),
-    Variant("input and output", {"prompt": (("input", "inputs", "source"), is_text), "completion": (("output", "outputs", "target", "targets"), is_text)}, _pair),
     Variant(
-        "document and summary",
-        {"prompt": (("article", "document", "dialogue", "text", "post"), is_text), "completion": (("summary", "highlights", "tldr", "title_summary"), is_text)},
+        "input and output",
+        {
+            "prompt": (("input", "inputs", "source"), is_text),
+            "completion": (("output", "outputs", "target", "targets"), is_text),
+        },
         _pair,
     ),
-    Variant("instruction and its instances", {"prompt": (PROMPT, is_text), "instances": (("instances",), is_objects)}, _instances),
-)  # fmt: skip
+    Variant(
+        "document and summary",
+        {
+            "prompt": (("article", "document", "dialogue", "text", "post"), is_text),
+            "completion": (("summary", "highlights", "tldr", "title_summary"), is_text),
+        },
+        _pair,
+    ),
+    Variant(
+        "instruction and its instances",
+        {"prompt": (PROMPT, is_text), "instances": (("instances",), is_objects)},
+        _instances,
+    ),
+)
 
 
 def parts(row: Row) -> list[Part]:

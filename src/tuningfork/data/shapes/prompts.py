@@ -32,8 +32,12 @@ def _dialogue(fields: Fields) -> list[Row]:
 
 VARIANTS = (
     Variant("prompt", {"prompt": (PROMPT, is_text)}, _prompt, {"context": (CONTEXT, is_text)}),
-    Variant("messages that wait for an answer", {"prompt": (("prompt", "messages", "conversations", "conversation"), is_open_dialogue)}, _dialogue),
-)  # fmt: skip
+    Variant(
+        "messages that wait for an answer",
+        {"prompt": (("prompt", "messages", "conversations", "conversation"), is_open_dialogue)},
+        _dialogue,
+    ),
+)
 
 
 def parts(row: Row) -> list[Part]:

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict
 
 from tuningfork.data.dialogue import is_dialogue, is_open_dialogue, messages_of, split_messages
-from tuningfork.data.fields import PROMPT, Fields, Variant, checked_text, is_label, is_number, is_numbers, is_objects, is_text, is_texts
+from tuningfork.data.fields import (
+    PROMPT,
+    Fields,
+    Variant,
+    checked_text,
+    is_label,
+    is_number,
+    is_numbers,
+    is_objects,
+    is_text,
+    is_texts,
+)
 from tuningfork.data.part import Part, prompt_parts
 from tuningfork.data.raw import Row, RowFault
 
@@ -21,7 +32,18 @@ _TWO = (
     ("response_a", "response_b"), ("answer_a", "answer_b"), ("human_ref_a", "human_ref_b"), ("completion_a", "completion_b"),
     ("response_0", "response_1"), ("answer_0", "answer_1"), ("output_0", "output_1"), ("completion_0", "completion_1"),
 )  # fmt: skip
-_WHO = ("preferred", "winner", "preference", "better_response_id", "better", "label", "labels", "choice", "chosen", "overall_preference")
+_WHO = (
+    "preferred",
+    "winner",
+    "preference",
+    "better_response_id",
+    "better",
+    "label",
+    "labels",
+    "choice",
+    "chosen",
+    "overall_preference",
+)
 _TIES = {"tie", "both", "equal", "same", "draw", "tie (bothbad)", "bothbad", "neither", "both_bad"}
 
 
@@ -54,7 +76,9 @@ def _ordered(fields: Fields) -> list[Row]:
 
 def _objects(fields: Fields) -> list[Row]:
     answers = fields.read("answers")
-    texts = [checked_text(_first(item, _TEXT_KEYS), f"the text of answer {number}") for number, item in enumerate(answers, 1)]
+    texts = [
+        checked_text(_first(item, _TEXT_KEYS), f"the text of answer {number}") for number, item in enumerate(answers, 1)
+    ]
     ranks = [item.get("rank") for item in answers]
     if not all(is_number(rank) for rank in ranks):
         scores = [_first(item, _SCORE_KEYS) for item in answers]
@@ -111,9 +135,13 @@ def _arena(fields: Fields) -> list[Row]:
 
 def _judged(fields: Fields) -> list[Row]:
     candidates, groups = fields.read("candidates"), fields.read("ranking")
-    texts = [checked_text(candidate.get("text"), f"the text of candidate {n}") for n, candidate in enumerate(candidates, 1)]
+    texts = [
+        checked_text(candidate.get("text"), f"the text of candidate {n}") for n, candidate in enumerate(candidates, 1)
+    ]
     placed = [(number, place) for place, group in enumerate(groups, 1) for number in group]
-    if len({number for number, _ in placed}) < len(placed) or not all(number in range(len(texts)) for number, _ in placed):
+    if len({number for number, _ in placed}) < len(placed) or not all(
+        number in range(len(texts)) for number, _ in placed
+    ):
         raise RowFault(f"the ranking {groups} must name candidates from 0 to {len(texts) - 1}, none of them twice")
     return [_row(fields, [texts[number] for number, _ in placed], ranks=[place for _, place in placed])]
 
@@ -169,12 +197,28 @@ def _is_prompt(value: Any) -> bool:
 _PROMPT = {"prompt": ((*PROMPT, "history", "post", "messages"), _is_prompt)}
 
 VARIANTS = (
-    Variant("answers and ranks", {**_PROMPT, "answers": (_ANSWERS, is_texts), "ranks": (("ranks", "rank"), is_numbers)}, _ranked),
-    Variant("answers and comparisons", {**_PROMPT, "answers": (_ANSWERS, is_texts), "comparisons": (("comparisons",), _is_comparisons)}, _compared),
-    Variant("answers and scores", {**_PROMPT, "answers": (_ANSWERS, is_texts), "scores": (("scores", "ratings", "rewards"), is_numbers)}, _scored),
+    Variant(
+        "answers and ranks",
+        {**_PROMPT, "answers": (_ANSWERS, is_texts), "ranks": (("ranks", "rank"), is_numbers)},
+        _ranked,
+    ),
+    Variant(
+        "answers and comparisons",
+        {**_PROMPT, "answers": (_ANSWERS, is_texts), "comparisons": (("comparisons",), _is_comparisons)},
+        _compared,
+    ),
+    Variant(
+        "answers and scores",
+        {**_PROMPT, "answers": (_ANSWERS, is_texts), "scores": (("scores", "ratings", "rewards"), is_numbers)},
+        _scored,
+    ),
     Variant("answers, best first", {**_PROMPT, "answers": (_ORDERED, is_texts)}, _ordered),
     Variant("answers with rank or score", {**_PROMPT, "answers": (_ANSWERS, is_objects)}, _objects),
-    Variant("a judgement", {**_PROMPT, "candidates": (("candidates",), is_objects), "ranking": (("ranking",), _is_groups)}, _judged),
+    Variant(
+        "a judgement",
+        {**_PROMPT, "candidates": (("candidates",), is_objects), "ranking": (("ranking",), _is_groups)},
+        _judged,
+    ),
     *(
         Variant(
             f"{first}, {second} and which is better",
@@ -186,18 +230,27 @@ VARIANTS = (
     *(
         Variant(
             f"{first} and {second} with scores",
-            {**_PROMPT, "first": ((first,), is_text), "second": ((second,), is_text),
-             "score_1": ((f"score_{first[-1]}",), is_number), "score_2": ((f"score_{second[-1]}",), is_number)},
+            {
+                **_PROMPT,
+                "first": ((first,), is_text),
+                "second": ((second,), is_text),
+                "score_1": ((f"score_{first[-1]}",), is_number),
+                "score_2": ((f"score_{second[-1]}",), is_number),
+            },
             _two_scored,
         )
         for first, second in _TWO
     ),
     Variant(
         "two conversations and which is better",
-        {"first": (("conversation_a",), is_dialogue), "second": (("conversation_b",), is_dialogue), "who": (_WHO, is_label)},
+        {
+            "first": (("conversation_a",), is_dialogue),
+            "second": (("conversation_b",), is_dialogue),
+            "who": (_WHO, is_label),
+        },
         _arena,
     ),
-)  # fmt: skip
+)
 
 
 def parts(row: Row) -> list[Part]:

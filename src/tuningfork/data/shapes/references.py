@@ -32,7 +32,9 @@ def _answer_objects(fields: Fields) -> list[Row]:
 def _listed(fields: Fields) -> list[Row]:
     """Answers with semicolons between them; the best one first."""
     others = [answer.strip() for answer in fields.read("references").split(";")]
-    return [{"prompt": fields.prompt(), "references": list(dict.fromkeys([fields.read("best"), *filter(None, others)]))}]
+    return [
+        {"prompt": fields.prompt(), "references": list(dict.fromkeys([fields.read("best"), *filter(None, others)]))}
+    ]
 
 
 def _triples(fields: Fields) -> list[Row]:
@@ -51,11 +53,30 @@ def _is_triples(value: Any) -> bool:
 _CONTEXT = {"context": (CONTEXT, is_text)}
 
 VARIANTS = (
-    Variant("prompt and references", {"prompt": (PROMPT, is_text), "references": (_MANY, is_texts)}, _references, _CONTEXT),
-    Variant("question and answer texts", {"prompt": (PROMPT, is_text), "references": (("answers",), _is_answer_object)}, _answer_objects, _CONTEXT),
-    Variant("question, best answer and correct answers", {"prompt": (PROMPT, is_text), "best": (("best_answer",), is_text), "references": (("correct_answers",), is_text)}, _listed),
-    Variant("triples and references", {"triples": (("triples", "tripleset"), _is_triples), "references": (_MANY, is_texts)}, _triples),
-)  # fmt: skip
+    Variant(
+        "prompt and references", {"prompt": (PROMPT, is_text), "references": (_MANY, is_texts)}, _references, _CONTEXT
+    ),
+    Variant(
+        "question and answer texts",
+        {"prompt": (PROMPT, is_text), "references": (("answers",), _is_answer_object)},
+        _answer_objects,
+        _CONTEXT,
+    ),
+    Variant(
+        "question, best answer and correct answers",
+        {
+            "prompt": (PROMPT, is_text),
+            "best": (("best_answer",), is_text),
+            "references": (("correct_answers",), is_text),
+        },
+        _listed,
+    ),
+    Variant(
+        "triples and references",
+        {"triples": (("triples", "tripleset"), _is_triples), "references": (_MANY, is_texts)},
+        _triples,
+    ),
+)
 
 
 def parts(row: Row) -> list[Part]:

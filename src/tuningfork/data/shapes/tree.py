@@ -45,7 +45,9 @@ def message_of(node: Row, depth: int = 0) -> Message:
         raise RowFault(f"a tree deeper than {_DEEPEST} messages; a message may be its own ancestor")
     role, content = _ROLES.get(str(node.get("role"))), node.get("text", node.get("content"))
     if role is None or not isinstance(content, str):
-        raise RowFault(f"a message at depth {depth} needs the role prompter or assistant and a text; it has {', '.join(node)}")
+        raise RowFault(
+            f"a message at depth {depth} needs the role prompter or assistant and a text; it has {', '.join(node)}"
+        )
     rank = node.get("rank")
     replies = [message_of(reply, depth + 1) for reply in node.get("replies") or ()]
     return {"role": role, "content": content, "rank": rank if isinstance(rank, int) else None, "replies": replies}
@@ -113,7 +115,11 @@ def rankings(row: Row) -> Iterator[Row]:
         prompt = [*before, {"role": node["role"], "content": node["content"]}]
         ranked = [reply for reply in node["replies"] if reply["role"] == "assistant" and reply["rank"] is not None]
         if len(ranked) > 1:
-            yield {"prompt": prompt, "answers": [r["content"] for r in ranked], "ranks": [r["rank"] + 1 for r in ranked]}
+            yield {
+                "prompt": prompt,
+                "answers": [r["content"] for r in ranked],
+                "ranks": [(r["rank"] or 0) + 1 for r in ranked],
+            }
         pending.extend((prompt, reply) for reply in reversed(node["replies"]))
 
 
