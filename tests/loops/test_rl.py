@@ -280,7 +280,7 @@ def test_a_dead_reward_is_refused_before_training(make_stage: Any, folder: Path)
 
 def test_unscorable_responses_take_no_part(make_stage: Any, folder: Path) -> None:
     (folder / "reward.py").write_text(
-        "def score(prompt, response, metadata):\n    return None if metadata['root'] == 'cat' else float(response.count('e'))\n"
+        "def score(prompt, response, metadata):\n    return None if metadata['root'] == 'cat' else sum(c in 'acegikmo' for c in response.lower()) / (1 + len(response))\n"
     )
     reward = {"name": "function", "function": f"{folder / 'reward.py'}:score", "max_unscorable": 0.5}
     rows = run(make_stage, folder, settings(folder, iterations=2, reward=reward)).events.rows
@@ -348,5 +348,4 @@ def test_a_reward_paid_by_prefixes_is_the_same_reward(make_stage: Any, folder: P
         losses[prefixes] = rows[0]["value_loss"]
     assert scores[True][0] == pytest.approx(scores[False][0], abs=1e-5)
     assert losses[True] != pytest.approx(losses[False], rel=1e-3)
-    spread = 0.1
-    assert sum(scores[True][-3:]) / 3 > scores[True][0] + spread
+    assert all(sum(found[-3:]) / 3 > found[0] + 0.03 for found in scores.values())
