@@ -280,7 +280,9 @@ def test_a_dead_reward_is_refused_before_training(make_stage: Any, folder: Path)
 
 def test_unscorable_responses_take_no_part(make_stage: Any, folder: Path) -> None:
     (folder / "reward.py").write_text(
-        "def score(prompt, response, metadata):\n    return None if metadata['root'] == 'cat' else sum(c in 'acegikmo' for c in response.lower()) / (1 + len(response))\n"
+        "def score(prompt, response, metadata):\n"
+        "    share = sum(c in 'acegikmo' for c in response.lower()) / (1 + len(response))\n"
+        "    return None if metadata['root'] == 'cat' else share\n"
     )
     reward = {"name": "function", "function": f"{folder / 'reward.py'}:score", "max_unscorable": 0.5}
     rows = run(make_stage, folder, settings(folder, iterations=2, reward=reward)).events.rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tuningfork.model.backbone import Backbone
     from tuningfork.reward.base import Reward
     from tuningfork.rollout.rollout import Rollout
-    from tuningfork.streams.rollouts import ScoredRollouts
+    from tuningfork.streams.collection import ScoredRollouts
 
 MethodSettings = policy_methods.settings_choice()
 
@@ -115,7 +116,8 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     from tuningfork.model.saving import save_backbone, verify_saved
     from tuningfork.model.tree import parameter_tree
     from tuningfork.reward import load_reward
-    from tuningfork.streams.rollouts import Actor, Plan, RolloutStream
+    from tuningfork.streams.collection import Collector, Plan
+    from tuningfork.streams.rollouts import Actor, RolloutStream
     from tuningfork.streams.text import replay_stream
     from tuningfork.train.loop import Hook, Loop
 
@@ -154,21 +156,27 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     stage.events.say(
         f"{total:,} episodes; KL coefficient {controller.coefficient:g}, may move by a factor of {low:.2f} to {high:.2f}"
     )
+
+    def collect(indices: Sequence[int], purpose: object, *, greedy: bool = False) -> ScoredRollouts:
+        chosen = [prompts[i] for i in indices], [rows[i] for i in indices]
+        return sampler.collect(*chosen, purpose, greedy=greedy)
+
     stream = RolloutStream(
         actor=Actor(backbone, value_head),
         method=method,
         settings=settings.method,
-        plan=plan,
-        num_prompts=len(prompts),
-        collect=lambda indices, purpose: sampler.collect(
-            [prompts[i] for i in indices], [rows[i] for i in indices], purpose
+        collector=Collector(
+            collect,
+            functools.partial(collect, greedy=True),
+            needs,
+            plan,
+            len(prompts),
+            stage.seed,
+            backbone.device,
+            settings.shaping,
+            mean,
+            deviation,
         ),
-        collect_greedy=lambda indices, purpose: sampler.collect(
-            [prompts[i] for i in indices], [rows[i] for i in indices], purpose, greedy=True
-        ),
-        shaping_settings=settings.shaping,
-        score_mean=mean,
-        score_deviation=deviation,
         controller=controller,
         precision=stage.runtime.precision,
         seed=stage.seed,
@@ -236,7 +244,7 @@ class _Sampler:
         """Rollouts and raw scores, several for each prompt; or the one greedy response to each."""
         from dataclasses import replace
 
-        from tuningfork.streams.rollouts import join_scored
+        from tuningfork.streams.collection import join_scored
 
         per_prompt = 1 if greedy else self.settings.samples_per_prompt
         size = max(1, self.settings.chunk // per_prompt) if self.settings.chunk else len(prompts)
@@ -251,7 +259,7 @@ class _Sampler:
     def score(self, rollouts: Sequence[Rollout], rows: Sequence[Mapping[str, Any]]) -> ScoredRollouts:
         """Raw scores of rollouts and the mean of each part."""
         from tuningfork.reward.base import Item
-        from tuningfork.streams.rollouts import ScoredRollouts
+        from tuningfork.streams.collection import ScoredRollouts
 
         texts = self.backbone.decode([rollout.response_ids for rollout in rollouts])
         scores = self.reward.score(

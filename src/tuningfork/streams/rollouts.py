@@ -9,7 +9,7 @@ from supervised training.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,16 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from tuningfork.batch import Batch, Experience, Needs, PolicyBatch
-from tuningfork.data.rows import RowOrder
 from tuningfork.errors import RunError
 from tuningfork.methods import kl, shaping
-from tuningfork.methods.advantage import compare_in_groups, flat_share
 from tuningfork.methods.average import average_weights
 from tuningfork.methods.baseline import MovingAverage
 from tuningfork.methods.policy import PolicyMethod
 from tuningfork.model.backbone import Backbone
 from tuningfork.randomness import generator
-from tuningfork.rollout.rollout import Rollout, RolloutBatch, collate
+from tuningfork.rollout.rollout import RolloutBatch, collate
+from tuningfork.streams.collection import Collected, Collector, ScoredRollouts, ShapedScores
 from tuningfork.tensors import at_targets, entropy, masked_mean, masked_sum, predictors, token_logprobs
 from tuningfork.train.loop import LossOutput
 
@@ -64,79 +63,6 @@ class Forward:
     logprobs: Tensor
     values: Tensor | None
     entropy: Tensor | None
-
-
-@dataclass(frozen=True)
-class ScoredRollouts:
-    """Responses and their raw scores; a score of None could not be made and takes no part in training."""
-
-    rollouts: Sequence[Rollout]
-    scores: Sequence[float | None]
-    parts: Mapping[str, float]
-    prefixes: Sequence[Sequence[float] | None]
-    """raw scores of the prompt with the first 0, 1, ... response tokens, where the reward gives them"""
-
-    def of_groups(self, groups: Collection[int]) -> ScoredRollouts:
-        """Only the responses to some of the prompts, by group number."""
-        rows = [row for row, rollout in enumerate(self.rollouts) if rollout.group in groups]
-        return ScoredRollouts(
-            [self.rollouts[row] for row in rows],
-            [self.scores[row] for row in rows],
-            self.parts,
-            [self.prefixes[row] for row in rows],
-        )
-
-    def shifted(self, first_group: int) -> ScoredRollouts:
-        """The same with groups numbered from `first_group` on."""
-        moved = [replace(rollout, group=rollout.group + first_group) for rollout in self.rollouts]
-        return ScoredRollouts(moved, self.scores, self.parts, self.prefixes)
-
-
-@dataclass(frozen=True)
-class ShapedScores:
-    """Scores of responses, all (B,): raw, after shaping, whether there is one at all; and metrics of the shaping."""
-
-    raw: Tensor
-    scores: Tensor
-    is_scored: Tensor
-    metrics: dict[str, Tensor]
-
-
-def join_scored(parts: Sequence[ScoredRollouts]) -> ScoredRollouts:
-    """Chunks as one; the parts' means are weighted by the number of responses."""
-    rollouts = [rollout for part in parts for rollout in part.rollouts]
-    scores = [score for part in parts for score in part.scores]
-    names = {name for part in parts for name in part.parts}
-    means = {
-        name: sum(part.parts.get(name, 0.0) * len(part.rollouts) for part in parts) / len(rollouts)
-        for name in sorted(names)
-    }
-    return ScoredRollouts(rollouts, scores, means, [prefixes for part in parts for prefixes in part.prefixes])
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much of everything an RL run does."""
-
-    iterations: int
-    prompts_per_iteration: int
-    samples_per_prompt: int
-    minibatches: int
-    epochs: int
-    temperature: float
-    max_new_tokens: int
-
-    @property
-    def episodes_per_iteration(self) -> int:
-        return self.prompts_per_iteration * self.samples_per_prompt
-
-    @property
-    def steps_per_iteration(self) -> int:
-        return self.epochs * self.minibatches
-
-    @property
-    def num_steps(self) -> int:
-        return self.iterations * self.steps_per_iteration
 
 
 @dataclass
@@ -188,30 +114,19 @@ class RolloutStream:
         actor: Actor,
         method: PolicyMethod,
         settings: Any,
-        plan: Plan,
-        num_prompts: int,
-        collect: Callable[[Sequence[int], object], ScoredRollouts],
-        collect_greedy: Callable[[Sequence[int], object], ScoredRollouts] | None = None,
-        shaping_settings: shaping.Settings,
-        score_mean: float,
-        score_deviation: float,
+        collector: Collector,
         controller: kl.FixedKL | kl.AdaptiveKL,
         precision: str,
         seed: int,
         micro_batch: int | None = None,
         on_rollouts: Callable[[int, ScoredRollouts], None] | None = None,
     ) -> None:
-        self.actor, self.method, self.settings, self.plan = actor, method, settings, plan
+        self.actor, self.method, self.settings = actor, method, settings
         self.needs = method.needs(settings)
-        assert collect_greedy is not None or not self.needs.greedy, "this method needs greedy responses"
-        self.collect, self.collect_greedy = collect, collect_greedy
-        self.shaping, self.on_rollouts = shaping_settings, on_rollouts
-        self.score_mean, self.score_deviation = score_mean, score_deviation
+        self.collector, self.plan, self.on_rollouts = collector, collector.plan, on_rollouts
         self.controller = self.next_controller = controller
         self.average = self.next_average = MovingAverage(self.needs.moving_average or 0.0)
         self.tolerance, self.seed, self.micro_batch = IDENTITY_TOLERANCE[precision], seed, micro_batch
-        self.order = RowOrder(num_prompts, plan.prompts_per_iteration, seed, "prompts")
-        self.spare = RowOrder(num_prompts, plan.prompts_per_iteration, seed, "spare prompts")
         self.position = 0
         self.is_stopped_early = False
         self.experience: ExperienceRows | None = None
@@ -297,84 +212,23 @@ class RolloutStream:
     def _collect(self, iteration: int) -> ExperienceRows:
         self.controller, self.average = self.next_controller, self.next_average
         started = time.monotonic()
-        indices = self.order.indices(iteration)
-        sampled = self.collect(indices, iteration)
-        baselines = self._greedy_scores(indices, iteration) if self.needs.greedy else None
-        kept = sampled
-        if self.needs.resampling is not None:
-            sampled, kept = self._resample(sampled, iteration)
+        collected = self.collector(iteration)
         if self.on_rollouts:
-            self.on_rollouts(iteration, sampled)
-        collected = time.monotonic()
-        report = self._describe_scores(sampled)
-        experience, figures = self._make_experience(kept, iteration, baselines)
+            self.on_rollouts(iteration, collected.sampled)
+        sampled = time.monotonic()
+        report = self.collector.describe(collected.sampled)
+        experience, figures = self._make_experience(collected, iteration)
         report |= figures
         self.report = report | {
             "iteration": iteration + 1,
-            "rollout_seconds": collected - started,
-            "scoring_seconds": time.monotonic() - collected,
+            "rollout_seconds": sampled - started,
+            "scoring_seconds": time.monotonic() - sampled,
         }
         if "kl" in report:
             self.next_controller = self.controller.update(report["kl"], self.plan.episodes_per_iteration)
         if self.needs.moving_average is not None:
             self.next_average = self.average.update(report["return_mean"])
         return experience
-
-    def _resample(self, sampled: ScoredRollouts, iteration: int) -> tuple[ScoredRollouts, ScoredRollouts]:
-        """All that was sampled, and the responses to as many prompts as an iteration has whose scores differ.
-
-        Where there are too few after all rounds, fewer are kept; where there is none, all are, with advantages of 0.
-        """
-        assert self.needs.resampling is not None
-        wanted, rounds = self.plan.prompts_per_iteration, self.needs.resampling
-        for number in range(rounds):
-            if len(self._varied_groups(sampled)) >= wanted:
-                break
-            more = self.collect(self.spare.indices(iteration * rounds + number), f"{iteration} again {number}")
-            sampled = join_scored([sampled, more.shifted((number + 1) * wanted)])
-        return sampled, sampled.of_groups(self._varied_groups(sampled)[:wanted] or range((rounds + 1) * wanted))
-
-    def _varied_groups(self, scored: ScoredRollouts) -> list[int]:
-        """Numbers of the groups whose shaped scores are not all equal."""
-        shaped, numbers = self._shape(scored), self._group_numbers(scored)
-        groups = compare_in_groups(shaped.scores, numbers, shaped.is_scored)
-        return sorted(set(numbers[~groups.is_flat].tolist()))
-
-    def _group_numbers(self, scored: ScoredRollouts) -> Tensor:
-        return torch.tensor([rollout.group for rollout in scored.rollouts], device=self.actor.backbone.device)
-
-    def _greedy_scores(self, indices: Sequence[int], iteration: int) -> Tensor:
-        """Shaped scores (prompts,) of the greedy responses; 0, which is no worse a baseline, for an unscorable one."""
-        assert self.collect_greedy is not None
-        shaped = self._shape(self.collect_greedy(indices, iteration))
-        return shaped.scores.masked_fill(~shaped.is_scored, 0.0)
-
-    def _shape(self, scored: ScoredRollouts) -> ShapedScores:
-        device = self.actor.backbone.device
-        raw = torch.tensor([0.0 if s is None else s for s in scored.scores], device=device)
-        is_scored = torch.tensor([s is not None for s in scored.scores], device=device)
-        has_eos = torch.tensor([r.finish_reason == "stop" for r in scored.rollouts], device=device)
-        scores, metrics = shaping.shape_scores(
-            raw, has_eos, self.shaping, mean=self.score_mean, deviation=self.score_deviation
-        )
-        return ShapedScores(raw, scores, is_scored, metrics)
-
-    def _describe_scores(self, sampled: ScoredRollouts) -> dict[str, float]:
-        """Metrics of everything that was sampled, whether or not it is trained on."""
-        shaped = self._shape(sampled)
-        is_scored, raw = shaped.is_scored, shaped.raw
-        report = {name: float(value[is_scored].mean()) for name, value in shaped.metrics.items()}
-        report |= {
-            "score_mean": float(raw[is_scored].mean()),
-            "score_std": float(raw[is_scored].std()),
-            "unscorable": float((~is_scored).float().mean()),
-        }
-        if self.plan.samples_per_prompt > 1:
-            numbers = self._group_numbers(sampled)
-            report["zero_variance_groups"] = flat_share(compare_in_groups(shaped.scores, numbers, is_scored), numbers)
-        if self.needs.resampling is not None:
-            report["sampled_groups"] = float(len({rollout.group for rollout in sampled.rollouts}))
-        return report | {f"score/{name}": value for name, value in sampled.parts.items()}
 
     def _prefix_scores(self, scored: ScoredRollouts, mask: Tensor) -> Tensor | None:
         """Normalised scores (B, T + 1) of every prefix of the responses in their columns; None without such scores."""
@@ -388,18 +242,16 @@ class RolloutStream:
                 first = int(columns[0])
                 table[row, first : first + len(prefixes)] = torch.tensor(prefixes, device=mask.device)
                 table[row, :first] = prefixes[0]
-        return shaping.normalise(table, self.score_mean, self.score_deviation)
+        return shaping.normalise(table, self.collector.score_mean, self.collector.score_deviation)
 
     @torch.no_grad()
-    def _make_experience(
-        self, scored: ScoredRollouts, iteration: int, greedy_scores: Tensor | None
-    ) -> tuple[ExperienceRows, dict[str, float]]:
-        rows = collate(scored.rollouts, self.actor.backbone.pad_id).to(self.actor.backbone.device)
+    def _make_experience(self, collected: Collected, iteration: int) -> tuple[ExperienceRows, dict[str, float]]:
+        rows = collate(collected.kept.rollouts, self.actor.backbone.pad_id).to(self.actor.backbone.device)
         old = self._forward(rows)
         ref = self._forward(rows, reference=True) if self.needs.reference else None
-        shaped = self._shape(scored)
+        shaped = self.collector.shape(collected.kept)
         mask = rows.response_mask & shaped.is_scored[:, None]
-        baselines = None if greedy_scores is None else greedy_scores[rows.groups]
+        baselines = None if collected.greedy_scores is None else collected.greedy_scores[rows.groups]
         if self.needs.moving_average is not None:
             baselines = torch.full_like(shaped.scores, self.average.value)
         advantages, report = self.method.advantages(
@@ -411,7 +263,7 @@ class RolloutStream:
                 values=old.values,
                 groups=rows.groups,
                 baselines=baselines,
-                prefix_scores=self._prefix_scores(scored, mask),
+                prefix_scores=self._prefix_scores(collected.kept, mask),
                 max_length=self.plan.max_new_tokens,
                 kl_coefficient=self.controller.coefficient,
             ),
