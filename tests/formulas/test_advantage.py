@@ -143,6 +143,28 @@ def test_what_is_not_counted_has_no_effect_even_where_it_is_not_a_number() -> No
     assert flat_share(nobody, torch.tensor(NUMBERS)) == 1.0
 
 
+def test_what_is_not_counted_has_no_effect_on_a_group_that_differs() -> None:
+    counted = [True, True, True, True, True, False, True]  # group 9: 1 and 2, without the 6; group 4: 5, 5, 7
+    for left_out in (6.0, -6.0, math.nan, math.inf):
+        groups = groups_of([*SCORES[:5], left_out, 7.0], counted)
+        close(groups.centred, [-0.5, -2 / 3, 0.5, -2 / 3, 0.0, 0.0, 4 / 3])
+        close(groups.leave_one_out()[[0, 2]], [-1.0, 1.0])
+        close(groups.deviations[[0, 2]], [0.5**0.5, 0.5**0.5])
+
+
+def test_a_shift_of_all_scores_leaves_what_is_flat_flat() -> None:
+    for shift in (-10.0, 10.0):
+        groups = groups_of([score + shift for score in SCORES])
+        assert groups.is_flat.tolist() == groups_of(SCORES).is_flat.tolist()
+        close(groups.centred, groups_of(SCORES).centred)
+
+
+def test_deviations_are_unbiased_unless_asked_otherwise() -> None:
+    scores, numbers = torch.tensor(SCORES, dtype=torch.float64), torch.tensor(NUMBERS)
+    plain = compare_in_groups(scores, numbers, torch.tensor(COUNTED))
+    close(plain.deviations, groups_of(SCORES).deviations)
+
+
 def test_equal_scores_are_exactly_flat() -> None:
     groups = groups_of([0.1] * 7)
     assert bool((groups.centred == 0).all()) and bool((groups.standardised() == 0).all())

@@ -160,8 +160,8 @@ def step_of(name: str, settings: Any, logits: Tensor, beta: float) -> Tensor:
 )
 def test_with_whitening_off_the_policy_converges_to_the_tilted_reference(name: str, options: dict[str, Any]) -> None:
     beta, settings, logits = 0.5, load(name).Settings(**options), REFERENCE.log()
-    for _ in range(1500):
-        logits = logits - 4 * step_of(name, settings, logits, beta)
+    for _ in range(300):
+        logits = logits - (8 if name == "gspo" else 4) * step_of(name, settings, logits, beta)
     # GSPO's rewards are in units of the deviation of their group
     scale = float(REWARDS.std()) + 1e-4 if name == "gspo" else 1.0
     close(logits.softmax(-1), optimum(beta * scale), 1e-6)
@@ -170,8 +170,8 @@ def test_with_whitening_off_the_policy_converges_to_the_tilted_reference(name: s
 def test_k3_in_the_loss_has_an_optimum_of_its_own() -> None:
     """Its expected gradient is that of KL(ref || policy): p = beta ref / (l - r), with l such that p sums to 1."""
     beta, logits = 0.5, REFERENCE.log()
-    settings = load("grpo").Settings(scale="none")
-    for _ in range(3000):
+    settings = load("grpo").Settings.model_validate({"scale": "none"})
+    for _ in range(150):
         logits = logits - 4 * step_of("grpo", settings, logits, beta)
     low, high = REWARDS.max().item() + 1e-9, REWARDS.max().item() + 10
     for _ in range(200):
@@ -207,8 +207,9 @@ def test_preferences_of_bradley_terry_give_the_tilted_reference(name: str) -> No
         return (method.loss(pairs, settings)[0] * chances).sum()
 
     logits = REFERENCE.log()
-    for _ in range(6000 if name == "dpo" else 500):
-        logits = logits - (8 if name == "dpo" else 0.5) * gradient(loss, logits)
+    for _ in range(12):  # Newton's steps; a shift of all logits changes nothing, so the inverse leaves it out
+        curvature = torch.autograd.functional.hessian(loss, logits)
+        logits = logits - torch.linalg.pinv(torch.as_tensor(curvature), rtol=1e-10) @ gradient(loss, logits)
     tilt = logits.log_softmax(-1) - REFERENCE.log()
     if name == "dpo":
         close(logits.softmax(-1), optimum(beta), 1e-6)

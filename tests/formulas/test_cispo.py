@@ -86,6 +86,12 @@ def test_ratio_one_is_the_policy_gradient_over_all_tokens() -> None:
     close(episodes.gradient_of(METHOD, of, free), -of.zero_padding().advantages / tokens)
 
 
+def test_a_weight_at_the_bound_is_not_counted() -> None:
+    of = episodes.batch(METHOD, cispo.Settings(), 0.0)
+    _, metrics = cispo.token_loss(replace(of, logprobs=of.old_logprobs), cispo.Settings(max_weight=1.0))
+    close(metrics["clip_fraction"], torch.zeros_like(episodes.MASK))
+
+
 def test_no_token_loses_its_gradient_however_far_it_went() -> None:
     of = episodes.batch(METHOD, cispo.Settings(), 0.0)
     far = replace(of, logprobs=of.old_logprobs + 3.0)

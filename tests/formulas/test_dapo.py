@@ -122,14 +122,14 @@ def test_advantages_of_a_group_sum_to_zero_and_ignore_a_shift() -> None:
 def test_clips_are_counted_on_both_sides() -> None:
     of = replace(
         episodes.batch(METHOD, EVERYTHING, 0.0),
-        old_logprobs=torch.zeros_like(episodes.MASK, dtype=torch.float64),
+        old_logprobs=torch.full_like(episodes.MASK, 0.75, dtype=torch.float64),
         advantages=torch.tensor([[1.0], [1.0], [-1.0], [-1.0], [1.0], [-1.0], [0.0], [0.0]], dtype=torch.float64)
         .expand(8, 6)
         .clone(),
         mask=torch.ones_like(episodes.MASK),
     )
     far = torch.tensor([[9.0], [0.1], [0.1], [9.0], [1.0], [1.0], [9.0], [0.1]], dtype=torch.float64)
-    _, metrics = dapo.token_loss(replace(of, logprobs=far.log().expand(8, 6)), EVERYTHING)
+    _, metrics = dapo.token_loss(replace(of, logprobs=0.75 + far.log().expand(8, 6)), EVERYTHING)
     close(metrics["clip_fraction_high"][:, 0], [1.0, 0, 0, 0, 0, 0, 0, 0])
     close(metrics["clip_fraction_low"][:, 0], [0.0, 0, 1, 0, 0, 0, 0, 0])
     close(metrics["clip_fraction"][:, 0], [1.0, 0, 1, 0, 0, 0, 0, 0])

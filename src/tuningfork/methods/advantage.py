@@ -46,8 +46,8 @@ def critic_metrics(values: Tensor, returns: Tensor, mask: Tensor) -> dict[str, f
 
 def rewards_to_go(rewards: Tensor, mask: Tensor, gamma: float = 1.0) -> Tensor:
     """Discounted sum of this and all later rewards of the row, (B, T), detached, 0 outside the mask."""
-    rewards = rewards.detach().masked_fill(~mask, 0.0)
-    return gae(rewards, rewards.new_zeros(rewards.shape), mask, gamma, 1.0)[1]
+    _, returns = gae(rewards, rewards.new_zeros(rewards.shape), mask, gamma, 1.0)
+    return returns
 
 
 def on_every_token(values: Tensor, mask: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def compare_in_groups(scores: Tensor, groups: Tensor, is_counted: Tensor, *, unb
     scores = scores.detach().masked_fill(~is_counted, 0.0)
     none = scores.new_zeros(len(names))
     counts = none.index_add(0, group, is_counted.to(scores.dtype))[group]
-    means = none.index_add(0, group, scores)[group] / counts.clamp(min=1)
+    means = none.index_add(0, group, scores)[group] / counts
     infinite = scores.new_full((len(names),), float("inf"))
     lowest = infinite.scatter_reduce(0, group, scores.masked_fill(~is_counted, float("inf")), "amin")[group]
     highest = (-infinite).scatter_reduce(0, group, scores.masked_fill(~is_counted, -float("inf")), "amax")[group]

@@ -42,4 +42,5 @@ def choice_of(methods: Mapping[str, Any]) -> Any:
 
 def _named_settings(name: str, method: Any) -> type[tuningfork.settings.Settings]:
     field: dict[str, Any] = {"name": (Literal[name], name)}
-    return pydantic.create_model(f"{name}_settings", __base__=method.Settings, __doc__=method.__doc__, **field)
+    base: type[tuningfork.settings.Settings] = method.Settings
+    return pydantic.create_model(f"{name}_settings", __base__=base, __doc__=method.__doc__, **field)
