@@ -50,8 +50,16 @@ def make_gpt2(folder: Path) -> Path:
     tokenizer.train_from_iterator([f" {word}" for word in words] * 50, trainer)
     end = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **end).save_pretrained(folder)
-    size = {"vocab_size": len(tokenizer.get_vocab()), "n_embd": 48, "n_layer": 4, "n_head": 4, "n_positions": 160}
-    GPT2LMHeadModel(GPT2Config(**size, bos_token_id=0, eos_token_id=0)).save_pretrained(folder)
+    config = GPT2Config(
+        vocab_size=len(tokenizer.get_vocab()),
+        n_embd=48,
+        n_layer=4,
+        n_head=4,
+        n_positions=160,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)
     return folder
 
 

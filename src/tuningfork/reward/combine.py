@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from tuningfork.reward.base import Item, Reward, Score
@@ -42,6 +43,6 @@ class Combined:
                 columns.append([term.weight * (prefix - term.mean) / term.deviation for prefix in score.prefixes])
         if not columns:
             return None
-        prefixes = [sum(values) for values in zip(*columns, strict=True)]
-        prefixes[-1] = sum(parts[name] for name in scores)
+        prefixes: list[float] = [math.fsum(values) for values in zip(*columns, strict=True)]
+        prefixes[-1] = math.fsum(parts[name] for name in scores)
         return prefixes

@@ -172,7 +172,7 @@ def test_rows_of_new_tokens_train_under_lora_and_are_kept(runtime: Any, tmp_path
     tokenizer.save_pretrained(tmp_path / "base")
     chat = ChatSettings(template="chatml")
     backbone = load_backbone(tmp_path / "base", runtime, adapter=Lora(r=2), chat=chat)
-    markers = backbone.tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
+    markers: list[int] = [backbone.tokenizer.get_vocab()[token] for token in ("<|im_start|>", "<|im_end|>")]
     assert markers[1] in backbone.stop_ids and max(markers) < backbone.vocabulary_size
     named = {name: p for name, p in backbone.model.named_parameters() if p.requires_grad and "lora" not in name}
     assert [tuple(p.shape) for p in named.values()] == [(2, 32)] * (1 if tied else 2)

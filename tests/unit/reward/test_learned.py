@@ -134,6 +134,7 @@ def test_prefix_scores_are_those_of_the_prefixes_alone(
     for item, score in zip(rows, dense.score(rows), strict=True):
         response = list(item.response_ids or ())
         cut = [Item(item.prompt, "", {}, item.prompt_ids, response[:n]) for n in range(len(response) + 1)]
+        assert score.prefixes is not None
         assert score.prefixes == pytest.approx(totals(plain, cut), abs=1e-5)
         assert score.total == score.prefixes[-1]
         if not has_special_tokens:

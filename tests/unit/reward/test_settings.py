@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,11 +35,11 @@ def parse(value: Any) -> Any:
 class Fixed:
     """A reward with given totals."""
 
-    def __init__(self, *totals: float | None) -> None:
-        self.totals = totals
+    def __init__(self, *totals: float | None, prefixes: Sequence[float] | None = None) -> None:
+        self.totals, self.prefixes = totals, prefixes
 
     def score(self, items: Sequence[Item]) -> list[Score]:
-        return [Score(total, {"raw": 9.0}) for total in self.totals[: len(items)]]
+        return [Score(total, {"raw": 9.0}, self.prefixes) for total in self.totals[: len(items)]]
 
 
 def test_each_kind_is_chosen_by_name() -> None:
@@ -120,7 +119,7 @@ def test_a_weighted_sum_of_prefixes_by_hand() -> None:
         "b": {"reward": lexicon, "weight": 1.0},
     }
     settings = CombinedSettings.model_validate({"name": "combined", "terms": terms})
-    dense = SimpleNamespace(score=lambda items: [Score(2.0, {}, [0.5, 1.5, 2.0]) for _ in items])
+    dense = Fixed(2.0, prefixes=[0.5, 1.5, 2.0])
     (score,) = Combined(settings, {"a": dense, "b": Fixed(3.0)}).score([Item("", "")])
     # 2 (p - 1) / 0.5 = -2, 2, 4; b is known at the end: 4 + 3
     assert score.prefixes == [-2.0, 2.0, 7.0] and score.total == 7.0

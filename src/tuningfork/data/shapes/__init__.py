@@ -79,12 +79,10 @@ def recognise(rows: Sequence[Row], accept: Sequence[str] = ()) -> Recognition:
         names = tuple(sorted({match.shape for match in matches}))
         votes[names] += 1
         examples.setdefault(names, matches)
-    best: tuple[tuple[str, ...], int] = max(
-        ((n, c) for n, c in votes.items() if n), key=lambda pair: pair[1], default=((), 0)
-    )
-    names, count = best
-    if count < _SURE * len(rows) or not names:
-        return Recognition(UNKNOWN, _why_unknown(rows, names, count))
+    found = [(names, count) for names, count in votes.items() if names]
+    names, count = max(found, key=lambda pair: pair[1]) if found else (("",), 0)
+    if not found or count < _SURE * len(rows):
+        return Recognition(UNKNOWN, _why_unknown(rows, names if found else (), count))
     wanted = [name for name in names if name in accept]
     if len(names) > 1 and len(wanted) != 1:
         which = " and ".join(f"{match.shape} ({', '.join(sorted(match.needed))})" for match in examples[names])
