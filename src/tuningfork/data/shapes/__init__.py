@@ -80,9 +80,11 @@ def recognise(rows: Sequence[Row], accept: Sequence[str] = ()) -> Recognition:
         votes[names] += 1
         examples.setdefault(names, matches)
     found = [(names, count) for names, count in votes.items() if names]
-    names, count = max(found, key=lambda pair: pair[1]) if found else (("",), 0)
-    if not found or count < _SURE * len(rows):
-        return Recognition(UNKNOWN, _why_unknown(rows, names if found else (), count))
+    if not found:
+        return Recognition(UNKNOWN, _why_unknown(rows, (), 0))
+    names, count = max(found, key=lambda pair: pair[1])
+    if count < _SURE * len(rows):
+        return Recognition(UNKNOWN, _why_unknown(rows, names, count))
     wanted = [name for name in names if name in accept]
     if len(names) > 1 and len(wanted) != 1:
         which = " and ".join(f"{match.shape} ({', '.join(sorted(match.needed))})" for match in examples[names])
