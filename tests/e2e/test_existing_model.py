@@ -37,7 +37,7 @@ def make_gpt2(folder: Path) -> Path:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-    words = [
+    words = ("what", "colour", "is", "the", "it", "red", "green", "blue", "white", "yellow", "black", "?", ".", "please")
         "what",
         "colour",
         "is",

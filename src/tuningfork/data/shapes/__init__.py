@@ -89,7 +89,7 @@ def recognise(rows: Sequence[Row], accept: Sequence[str] = ()) -> Recognition:
     if len(names) > 1 and len(wanted) != 1:
         which = " and ".join(f"{match.shape} ({', '.join(sorted(match.needed))})" for match in examples[names])
         raise DataError(f"the rows fit {which} equally well; say which with shape={names[0]} or shape={names[1]}")
-    shape = wanted[0] if wanted else names[0]
+    shape = next(iter(wanted or names))
     match = next(match for match in examples[names] if match.shape == shape)
     renamed = [f"{role} is {field!r}" for role, field in match.found.items() if role != field.strip().lower()]
     detail = match.variant.title + (f": {', '.join(renamed)}" if renamed else "")
