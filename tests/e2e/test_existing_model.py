@@ -37,7 +37,7 @@ def make_gpt2(folder: Path) -> Path:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-    words = ("what", "colour", "is", "the", "it", "red", "green", "blue", "white", "yellow", "black", "?", ".", "please")
+    words = (
         "what",
         "colour",
         "is",
@@ -49,15 +49,10 @@ def make_gpt2(folder: Path) -> Path:
         "white",
         "yellow",
         "black",
-        "an",
-        "answer",
-        "question",
         "?",
         ".",
         "please",
-        "tell",
-        "me",
-    ]
+    )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

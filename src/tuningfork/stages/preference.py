@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from tuningfork.data.reading import ReadingSettings
 from tuningfork.methods import preference as preference_methods
 from tuningfork.model.settings import AdapterSettings, Lora
 from tuningfork.rollout.settings import SamplingSettings
@@ -17,6 +18,7 @@ from tuningfork.train.settings import OptimizerSettings, ReplaySettings
 
 if TYPE_CHECKING:
     from tuningfork.batch import PreferenceNeeds
+    from tuningfork.data.reader import Dataset
     from tuningfork.evals.preference import Measured
     from tuningfork.model.backbone import Backbone
     from tuningfork.streams.preferences import Example, Examples
@@ -31,6 +33,8 @@ class StageSettings(Settings):
     """model to improve; as it is now it is also the reference"""
     data: Input
     """judgements, preference rows `{"prompt", "chosen", "rejected"}`, or for kto also `{"prompt", "completion", "label"}`"""
+    reading: ReadingSettings = ReadingSettings()
+    """what to make of the rows of `data`"""
     method: MethodSettings = Field(default={"name": "dpo"}, validate_default=True)  # pyright: ignore[reportInvalidTypeForm]
     """the method and its settings, e.g. `{name: dpo, beta: 0.1}`"""
     adapter: AdapterSettings = Lora()
@@ -94,38 +98,58 @@ def run(stage: StageContext, settings: StageSettings) -> None:
 
 def _read(stage: StageContext, settings: StageSettings, backbone: Backbone, needs: PreferenceNeeds) -> list[Example]:
     """Examples that can be learnt from; what cannot is counted."""
-    from tuningfork.data.feedback import read_feedback
-    from tuningfork.data.jsonl import read_jsonl
-    from tuningfork.data.judgements import read_judgements
+    from tuningfork.data.adapters import RANKING_SHAPES
     from tuningfork.errors import RecipeError
-    from tuningfork.streams.judgements import JudgedText, judged_texts
+
+    data = settings.reading.open(stage.inputs["data"].reference, (*RANKING_SHAPES, "unpaired"))
+    if data.shape != "unpaired":
+        return _usable(stage, backbone, _compared(stage, backbone, data, needs))
+    if not needs.unpaired:
+        raise RecipeError(
+            f"{data.source} holds single labelled responses; {settings.method.name} compares two: give judgements or "
+            "rows with chosen and rejected, or use method: {name: kto}"
+        )
+    return _usable(stage, backbone, _labelled(stage, backbone, data))
+
+
+def _compared(stage: StageContext, backbone: Backbone, data: Dataset, needs: PreferenceNeeds) -> list[Example]:
+    """Pairs of judgements, or both of their responses by themselves."""
+    from tuningfork.data.judgements import read_judgements
+    from tuningfork.data.stage_audit import audit_stage
+    from tuningfork.streams.judgements import judged_texts
     from tuningfork.streams.preferences import Example
 
-    source = stage.inputs["data"].reference
+    judgements = read_judgements(data)
+    audit_stage(stage, data, [(f"judgement {j.id}", j.as_ranking()) for j in judgements], "ranking")
     examples: list[Example] = []
-    if "label" in read_jsonl(source)[0]:
-        if not needs.unpaired:
-            raise RecipeError(
-                f"{source} holds single labelled responses; {settings.method.name} compares two: give judgements or "
-                "rows with chosen and rejected, or use method: {name: kto}"
-            )
-        rows = read_feedback(source)
-        prompts, responses = (
-            backbone.encode([getattr(row, name) for row in rows]) for name in ("prompt", "completion")
-        )
-        for row, prompt, response in zip(rows, prompts, responses, strict=True):
-            text = JudgedText([*backbone.start_ids, *prompt], [*response, backbone.eos_id] if response else [])
-            examples.append(Example((text,), row.root, row.is_desirable))
-    else:
-        for judgement in read_judgements(source):
-            texts = judged_texts(backbone, judgement)
-            for better, worse in judgement.pairs():
-                if needs.unpaired:
-                    examples.append(Example((texts[better],), judgement.root, True))
-                    examples.append(Example((texts[worse],), judgement.root, False))
-                else:
-                    examples.append(Example((texts[better], texts[worse]), judgement.root))
-    return _usable(stage, backbone, examples)
+    for judgement in judgements:
+        texts = judged_texts(backbone, judgement)
+        for better, worse in judgement.pairs():
+            if needs.unpaired:
+                examples.append(Example((texts[better],), judgement.root, True))
+                examples.append(Example((texts[worse],), judgement.root, False))
+            else:
+                examples.append(Example((texts[better], texts[worse]), judgement.root))
+    return examples
+
+
+def _labelled(stage: StageContext, backbone: Backbone, data: Dataset) -> list[Example]:
+    """Single responses that were found good or bad."""
+    from tuningfork.data.adapters import prompt_text
+    from tuningfork.data.stage_audit import audit_stage
+    from tuningfork.streams.judgements import JudgedText
+    from tuningfork.streams.preferences import Example
+
+    placed = list(data.placed())
+    audit_stage(stage, data, placed, "unpaired")
+    rows = [row for _, row in placed]
+    names = [prompt_text(row["prompt"]) for row in rows]
+    prompts, responses = backbone.encode(names), backbone.encode([row["completion"] for row in rows])
+    examples = []
+    for row, name, prompt, response in zip(rows, names, prompts, responses, strict=True):
+        text = JudgedText([*backbone.start_ids, *prompt], [*response, backbone.eos_id] if response else [])
+        examples.append(Example((text,), str(row.get("extra", {}).get("root", name)), row["label"]))
+    return examples
 
 
 def _usable(stage: StageContext, backbone: Backbone, examples: Sequence[Example]) -> list[Example]:
