@@ -107,7 +107,7 @@ def test_preferences_can_take_the_place_of_reward_and_rl(straight: Path, tmp_pat
     text = re.sub(r"\n      reward: .*", "\n      after: preference/model", text)
     recipe, out = tmp_path / "direct.yaml", straight.with_name("direct")
     recipe.write_text(text)
-    said = finish(out, recipe=recipe)
+    said = finish(out, "second_read=true", recipe=recipe)
     assert said.count("taken from the store") == 4 and "tuningfork chat" in said
     manifest = json.loads((out / "5-preference" / "manifest.json").read_text())
     figures = manifest["figures"]
@@ -135,7 +135,7 @@ def test_the_same_command_again_does_nothing(straight: Path) -> None:
 
 def test_a_second_run_takes_complete_stages_from_the_store(straight: Path) -> None:
     other = straight.with_name("other")
-    said = finish(other, "rl.iterations=2")
+    said = finish(other, "rl.iterations=2", "second_read=true")
     assert said.count("taken from the store") == 5
     assert weights(other, "5-reward") == weights(straight, "5-reward")
     assert weights(other, "6-rl") != weights(straight, "6-rl")

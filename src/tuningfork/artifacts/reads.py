@@ -18,8 +18,9 @@ class ReadLedger:
     path: Path
 
     def others(self, content: str, choice: str) -> list[str]:
-        """Runs that read these prompts with other settings, oldest first."""
-        return [row["run"] for row in self._rows() if row["content"] == content and row["choice"] != choice]
+        """Runs that read these prompts with other settings, oldest first; none where this choice has read them before."""
+        rows = [row for row in self._rows() if row["content"] == content]
+        return [] if any(row["choice"] == choice for row in rows) else [row["run"] for row in rows]
 
     def record(self, content: str, choice: str, run: str) -> int:
         """Note a read; returns how many different settings have read these prompts by now."""

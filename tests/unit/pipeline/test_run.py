@@ -208,6 +208,7 @@ def test_second_read_of_test_prompts_with_other_settings_is_refused(tmp_path: Pa
     run(recipe, "trained.steps=5", "second_read=true", out="other")
     assert read_summary(tmp_path / "other" / "summary.json").test_reads == 2
     assert read_summary(tmp_path / "run" / "summary.json").test_reads == 1
+    assert "measure: unchanged" in run(recipe)  # what has read them may do so again
 
 
 def test_seeds_and_repetitions_are_no_second_read(tmp_path: Path, write_recipe, run: Run) -> None:
