@@ -110,10 +110,8 @@ def log1mexp(x: Tensor) -> Tensor:
     SURE_LOGPROB below 0, where the result would be -inf; the gradient there is 0.
     """
     x = _at_least_fp32(x).clamp(max=-SURE_LOGPROB)
-    is_near = x > -LOG_2
-    near = (-x.where(is_near, x.new_full((), -LOG_2)).expm1()).log()
-    far = (-x.where(~is_near, x.new_full((), -LOG_2)).exp()).log1p()
-    return near.where(is_near, far)
+    near, far = (-x.expm1()).log(), (-x.exp()).log1p()
+    return near.where(x > -LOG_2, far)
 
 
 def last_index(mask: Tensor) -> Tensor:

@@ -55,10 +55,12 @@ class Target:
         parts = self.path.relative_to(PACKAGE.parent).with_suffix("").parts
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
-    def tests(self) -> list[list[str]]:
+    def tests(self, *, only_own: bool = False) -> list[list[str]]:
         """Its own test file, which notices nearly everything, then all the others."""
         own = FORMULAS / f"test_{self.module.rsplit('.', 1)[-1]}.py"
         others = sorted(path for path in FORMULAS.glob("test_*.py") if path not in (own, FORMULAS / "test_checks.py"))
+        if only_own and own.exists():
+            return [[str(own)]]
         return [[str(path) for path in paths] for paths in ([own] if own.exists() else [], others) if paths]
 
 
@@ -84,11 +86,11 @@ def targets(parts: list[str]) -> list[Target]:
     return [target for target in found if not parts or any(part in target.label for part in parts)]
 
 
-def survives(target: Target, mutant: Mutant, seconds: float = TIMEOUT_SECONDS) -> bool:
+def survives(target: Target, mutant: Mutant, *, only_own: bool = False, seconds: float = TIMEOUT_SECONDS) -> bool:
     """Whether the formula tests pass with this mutant in place of the module. A mutant that hangs is noticed."""
     child = os.fork()
     if child == 0:
-        _test_and_exit(target, mutant)
+        _test_and_exit(target, mutant, only_own)
     deadline = time.monotonic() + seconds
     while True:
         finished, status = os.waitpid(child, os.WNOHANG)
@@ -101,7 +103,7 @@ def survives(target: Target, mutant: Mutant, seconds: float = TIMEOUT_SECONDS) -
         time.sleep(0.01)
 
 
-def _test_and_exit(target: Target, mutant: Mutant) -> None:
+def _test_and_exit(target: Target, mutant: Mutant, only_own: bool) -> None:
     """In the child: run the tests in silence and leave with their exit code."""
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
@@ -110,7 +112,9 @@ def _test_and_exit(target: Target, mutant: Mutant) -> None:
     try:
         compiled = compile(mutant.tree, str(target.path), "exec")
         sys.meta_path.insert(0, MutantFinder(target.module, compiled, target.path))
-        code = next((code for paths in target.tests() if (code := int(pytest.main([*OPTIONS, *paths])))), 0)
+        code = next(
+            (code for paths in target.tests(only_own=only_own) if (code := int(pytest.main([*OPTIONS, *paths])))), 0
+        )
     finally:
         os._exit(code)
 
@@ -140,11 +144,14 @@ def main() -> int:
     print(f"{time.monotonic() - start:6.1f}s for all formula tests")
     for target in chosen:
         source = target.path.read_text()
-        everything = list(mutants(source))
-        with ThreadPoolExecutor(arguments.jobs) as pool:
-            alive = list(pool.map(lambda mutant, of=target: survives(of, mutant), everything))
+        everything, known = list(mutants(source)), listed.get(target.label, {})
+        with ThreadPoolExecutor(
+            arguments.jobs
+        ) as pool:  # the others' tests cost most, and say no more of what is listed
+            alive = list(
+                pool.map(lambda m, of=target, known=known: survives(of, m, only_own=m.name in known), everything)
+            )
         survivors = [mutant for mutant, is_alive in zip(everything, alive, strict=True) if is_alive]
-        known = listed.get(target.label, {})
         new = [mutant for mutant in survivors if mutant.name not in known]
         stale = known.keys() - {mutant.name for mutant in survivors}
         count, wrong = count + len(everything), wrong + len(new) + len(stale)
