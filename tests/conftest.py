@@ -102,5 +102,7 @@ def tiny_backbone(tiny_tokenizer: Any) -> Any:
     from tuningfork.model.loading import new_backbone
     from tuningfork.model.settings import ScratchSettings
 
-    settings = ScratchSettings(layers=1, width=32, heads=2, feed_forward=48, context=64, vocabulary=330, initializer_range=0.15)
+    settings = ScratchSettings(
+        layers=1, width=32, heads=2, feed_forward=48, context=64, vocabulary=330, initializer_range=0.15
+    )
     return new_backbone(settings, copy.deepcopy(tiny_tokenizer), 0, Runtime("cpu", "fp32", 1))

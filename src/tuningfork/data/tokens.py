@@ -52,25 +52,21 @@ def tokens_of(backbone: Backbone, data: Dataset) -> tuple[Tokens | None, list[Fi
 
 
 def _rendered(backbone: Backbone, rows: Sequence[Placed], source: str) -> tuple[Tokens, list[Finding]]:
-    # longer rows than the context are wanted here: the audit counts them
-    unlimited: Any = _Unlimited(backbone)
     try:
-        found = demonstration_rows(unlimited, [row for _, row in rows], source)
+        found = demonstration_rows(backbone, [row for _, row in rows], source)
         return Tokens(found, facts_of(backbone), [place for place, _ in rows]), []
     except DataError:
-        return _one_by_one(backbone, unlimited, rows, source)
+        return _one_by_one(backbone, rows, source)
 
 
-def _one_by_one(
-    backbone: Backbone, unlimited: Any, rows: Sequence[Placed], source: str
-) -> tuple[Tokens, list[Finding]]:
+def _one_by_one(backbone: Backbone, rows: Sequence[Placed], source: str) -> tuple[Tokens, list[Finding]]:
     kept: list[TokenRow] = []
     places: list[str] = []
     refused: list[str] = []
     why = ""
     for place, row in rows:
         try:
-            kept += demonstration_rows(unlimited, [row], source)
+            kept += demonstration_rows(backbone, [row], source)
             places.append(place)
         except DataError as error:
             refused.append(place)
@@ -88,15 +84,3 @@ def _documents(backbone: Backbone, texts: Sequence[str]) -> list[TokenRow]:
 
 def _best(row: dict[str, Any]) -> dict[str, Any]:
     return {"prompt": prompt_text(row["prompt"]), "completion": row["answers"][row["ranks"].index(min(row["ranks"]))]}
-
-
-class _Unlimited:
-    """A backbone whose context never ends."""
-
-    max_length = 1 << 30
-
-    def __init__(self, backbone: Backbone) -> None:
-        self._backbone = backbone
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backbone, name)
