@@ -18,7 +18,8 @@ _TRAILING_COMMA = re.compile(r",\s*[}\]]")
 def read_jsonl(path: str | Path, required: Sequence[str] = ()) -> list[dict[str, Any]]:
     """All rows of a file; blank lines are skipped. DataError, as FILE:LINE, for whatever is not as it should be.
 
-    `world:NAME/FILE` and `hf:NAME` are read as `data.sources` reads them. Each row must have the keys `required`, with a value other than null. A file without rows is an error.
+    `world:NAME/FILE` and `hf:NAME` are read as `data.sources` reads them. Each row must have the keys `required`, with a
+    value other than null. A file without rows is an error.
     """
     if str(path).startswith(("world:", "hf:")):
         return _source_rows(str(path), required)
