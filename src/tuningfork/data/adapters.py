@@ -38,12 +38,17 @@ def demonstrations(data: Dataset) -> Iterator[Placed]:
     data.check_share()
 
 
+def conversations(rows: Iterable[Placed]) -> list[Placed]:
+    """Demonstrations all as conversations; pairs become conversations of one turn."""
+    return [(place, row if "messages" in row else _as_turns(row)) for place, row in rows]
+
+
 def uniform(rows: Iterable[Placed]) -> list[Placed]:
     """Demonstrations all of one kind: where any is a conversation, pairs become conversations of one turn."""
     found = list(rows)
     if not any("messages" in row for _, row in found):
         return found
-    return [(place, row if "messages" in row else _as_turns(row)) for place, row in found]
+    return conversations(found)
 
 
 def alike(rows: Sequence[Placed], others: Sequence[Placed], source: str) -> list[Placed]:
@@ -54,7 +59,7 @@ def alike(rows: Sequence[Placed], others: Sequence[Placed], source: str) -> list
     is_chat, others_are_chat = ("messages" in found[0][1] for found in (rows, others))
     if is_chat and not others_are_chat:
         raise DataError(f"{source} holds conversations and the training data pairs of texts; give both the same form")
-    return list(rows) if is_chat == others_are_chat else [(place, _as_turns(row)) for place, row in rows]
+    return list(rows) if is_chat == others_are_chat else conversations(rows)
 
 
 def _as_turns(row: Row) -> Row:
@@ -73,6 +78,11 @@ def rankings(data: Dataset) -> Iterator[Placed]:
             yield place, {"prompt": row["prompt"], "answers": answers, "ranks": [1, 2], **rest}
         else:
             yield place, row
+
+
+def best_answer(row: Row) -> Row:
+    """The prompt of a ranked row and its best answer, the first of several equally good ones, as a pair of texts."""
+    return {"prompt": prompt_text(row["prompt"]), "completion": row["answers"][row["ranks"].index(min(row["ranks"]))]}
 
 
 def prompt_text(prompt: str | list[Row]) -> str:

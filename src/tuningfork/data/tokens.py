@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tuningfork.data.adapters import DEMONSTRATION_SHAPES, Placed, demonstrations, prompt_text, uniform
+from tuningfork.data.adapters import DEMONSTRATION_SHAPES, Placed, best_answer, demonstrations, uniform
 from tuningfork.data.demonstrations import demonstration_rows
 from tuningfork.data.findings import Finding, finding
 from tuningfork.data.reader import Dataset
@@ -43,7 +43,7 @@ def tokens_of(backbone: Backbone, data: Dataset) -> tuple[Tokens | None, list[Fi
             _documents(backbone, [text for _, text in placed]), facts_of(backbone), [p for p, _ in placed]
         ), []
     if data.shape == "ranking":
-        rows = [(place, _best(row)) for place, row in data.placed() if "ranks" in row]
+        rows = [(place, best_answer(row)) for place, row in data.placed() if "ranks" in row]
     elif data.shape in DEMONSTRATION_SHAPES:
         rows = uniform(demonstrations(data))
     else:
@@ -80,7 +80,3 @@ def _documents(backbone: Backbone, texts: Sequence[str]) -> list[TokenRow]:
     start, eos = list(backbone.start_ids), backbone.eos_id
     rows = ([*start, *ids, eos] for ids in backbone.encode(texts))
     return [TokenRow(ids, [False] * max(1, len(start)) + [True] * (len(ids) - max(1, len(start)))) for ids in rows]
-
-
-def _best(row: dict[str, Any]) -> dict[str, Any]:
-    return {"prompt": prompt_text(row["prompt"]), "completion": row["answers"][row["ranks"].index(min(row["ranks"]))]}

@@ -24,9 +24,10 @@ _OF_THE_PROMPT = (
     "the instruction above",
 )
 _NUMBERED = re.compile(r"^\s*(?:task\s*)?(\d{1,3})\s*[.):]\s+", re.IGNORECASE | re.MULTILINE)
-_STOP_WORDS = frozenset(
-    "a an and are as at be by for from has he in is it its of on or that the to was were will with".split()
-)
+_STOP_WORDS = frozenset((
+    "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "he", "in", "is", "it", "its",
+    "of", "on", "or", "that", "the", "to", "was", "were", "will", "with",
+))  # fmt: skip
 
 
 class InstructionFilter:
