@@ -2,13 +2,14 @@
 
 ROUGE-L is the F1 of the longest common subsequence of words: 2 L / (m + n) for texts of m and n words. Words are runs of
 lower-case letters and digits. L comes from bit vectors (Hyyro 2004, "Bit-parallel LCS-length computation revisited"): one
-integer operation a word. Words in common bound L, so most of a pool is never compared.
+integer operation a word.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 _WORD = re.compile(r"[^\W_]+")
@@ -31,35 +32,38 @@ def rouge_l(first: str, second: str) -> float:
 
 
 class NoveltyFilter:
-    """A growing pool of texts that answers: is one at least `threshold` similar to a new text?"""
+    """A growing pool of texts that answers: is one at least `threshold` similar to a new text?
+
+    A text of m words that reaches threshold t has a subsequence of at least t m / (2 - t) words in common with it. So it holds
+    one of the other, rarest words, and only texts that do are compared (prefix filter, Bayardo et al. 2007).
+    """
 
     def __init__(self, threshold: float = 0.7) -> None:
         self.threshold = threshold
         self._texts: list[str] = []
         self._words: list[list[str]] = []
-        self._where: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        self._where: dict[str, list[int]] = defaultdict(list)
 
     def add(self, text: str) -> None:
         """Take a text into the pool."""
         words = words_of(text)
-        for word, count in Counter(words).items():
-            self._where[word].append((len(self._words), count))
+        for word in set(words):
+            self._where[word].append(len(self._words))
         self._texts.append(text)
         self._words.append(words)
 
     def most_similar(self, text: str) -> tuple[str, float] | None:
         """The most similar text of the pool and its ROUGE-L, where that reaches the threshold; else None."""
         words = words_of(text)
-        common: Counter[int] = Counter()
-        for word, count in Counter(words).items():
-            for number, other in self._where.get(word, ()):
-                common[number] += min(count, other)
+        least = math.ceil(self.threshold * len(words) / (2 - self.threshold) - 1e-9)
+        rarest = sorted(words, key=lambda word: len(self._where.get(word, ())))[: len(words) - least + 1]
         positions, best = _positions(words), None
-        for number, most in common.items():
-            total = len(words) + len(self._words[number])
-            if 2 * most < self.threshold * total or (best is not None and 2 * most <= best[1] * total):
+        for number in sorted({number for word in set(rarest) for number in self._where.get(word, ())}):
+            other = self._words[number]
+            total, wanted = len(words) + len(other), max(self.threshold, best[1] if best else 0.0)
+            if 2 * min(len(words), len(other)) < wanted * total:
                 continue
-            score = 2 * _lcs(positions, len(words), self._words[number]) / total
+            score = 2 * _lcs(positions, len(words), other) / total
             if score >= self.threshold and (best is None or score > best[1]):
                 best = self._texts[number], score
         return best

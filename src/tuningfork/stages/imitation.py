@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
 from tuningfork.rollout.settings import SamplingSettings
 from tuningfork.settings import Input, Settings
 from tuningfork.stage import StageContext
@@ -15,7 +13,7 @@ from tuningfork.stage import StageContext
 if TYPE_CHECKING:
     from tuningfork.evals.answers import Answers
     from tuningfork.evals.gold import GoldJudge
-    from tuningfork.evals.imitation import Finding, Side, Values
+    from tuningfork.evals.imitation import Finding, Side
     from tuningfork.model.backbone import Backbone
 
 
@@ -73,7 +71,9 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     stage.events.say(text)
     for one in findings:
         if one.name == "facts":
-            message = f"{one.side}: the teacher is right in {one.gap.after:.3f} of its answers, the student was in {one.change.before:.3f}"
+            message = (
+                f"{one.side}: the teacher is right in {one.gap.after:.3f}, the student was in {one.change.before:.3f}"
+            )
             stage.gate(f"teacher_is_better_{one.side}", one.teacher_is_better, message)
 
 

@@ -99,5 +99,5 @@ def answer_fault(question: str, reply: Reply, rules: AnswerRules) -> str | None:
 def numbered_items(text: str) -> list[str]:
     """The items of a numbered list, each on one or more lines, in order; what stands before the first is left aside."""
     marks = list(_NUMBERED.finditer(text))
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    ends = [*(mark.start() for mark in marks[1:]), len(text)][: len(marks)]
     return [text[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)]
