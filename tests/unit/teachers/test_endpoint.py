@@ -94,7 +94,7 @@ def test_faults_that_pass_are_tried_again_and_wait_longer_each_time() -> None:
     assert replies[0].text == "at last" and waited == [0.5, 1.0, 7.0]
     with (
         serving(lambda body: (503, "busy")) as server,
-        pytest.raises(ModelError, match="503 .*3 times; the same command"),
+        pytest.raises(ModelError, match=r"503 .*3 times; the same command"),
     ):
         ask(settings(server.url, retries=2), QUESTIONS[:1])
     with pytest.raises(ModelError, match="refused, 1 times"):
