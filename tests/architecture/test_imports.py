@@ -18,7 +18,8 @@ ORCHESTRATION = (
 )  # fmt: skip
 TORCH_FREE = (
     *ORCHESTRATION, "artifacts", "errors", "evals.combine", "evals.statistics", "evals.summary", "evals.verdict",
-    "faults", "kinds", "methods", "report", "runtime", "settings", "stage", "stages", "teachers.settings", "tensors", "train.settings", "worlds",
+    "faults", "kinds", "methods", "report", "runtime", "settings", "stage", "stages", "teachers.settings",
+    "tensors", "train.settings", "worlds",
 )  # fmt: skip
 
 

@@ -39,11 +39,8 @@ def big(body: Body) -> str:
     """A teacher that writes two new tasks, one old one and one of a picture, and answers everything in its own way."""
     text = body["messages"][0]["content"]
     if text.startswith("Here is a numbered list"):
-        name = f"{body['seed']:x}"
-        return (
-            f"9. Explain {name} to a child in {name} lines.\n10. Invent {name} riddles about {name[::-1]} and solve them.\n"
-            f"11. {SEEDS[5]}\n12. Describe the picture of {name}."
-        )
+        a, b, c, d = (f"w{body['seed'] * factor % 9973}" for factor in (3, 5, 7, 11))
+        return f"9. Explain {a} {b} and {c}.\n10. Invent riddles {d} {a} {c} {b}.\n11. {SEEDS[5]}\n12. Describe the picture of {a}."
     return f"My answer is {body['seed']}."
 
 
@@ -99,9 +96,9 @@ def test_a_cut_run_goes_on_and_pays_for_nothing_twice(make_stage: Make, tmp_path
 
 
 def test_a_cap_on_tokens_stops_asking_and_is_said(make_stage: Make, tmp_path: Path) -> None:
-    with serving(big) as server:
-        stage = instruct(make_stage, tmp_path, server.url, teacher=teacher(server.url, token_cap=4200), minimum_share=1)
-    assert stage.figures["left_unasked"] > 0 and stage.figures["prompt_tokens"] + stage.figures["reply_tokens"] <= 4200
+    with serving(lambda body: completion(big(body), usage=(600, 300))) as server:
+        stage = instruct(make_stage, tmp_path, server.url, teacher=teacher(server.url, token_cap=3200), minimum_share=1)
+    assert stage.figures["left_unasked"] > 0 and stage.figures["prompt_tokens"] + stage.figures["reply_tokens"] <= 3200
     assert not stage.gates[0].passed and any("token_cap is reached" in text for text in stage.events.said)
 
 
