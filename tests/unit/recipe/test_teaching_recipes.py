@@ -14,7 +14,7 @@ from tuningfork.recipe import load_recipe
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason=f"{SHARED} is not there")
-MODEL = "model={scratch: {layers: 1, width: 32, heads: 2, feed_forward: 48, context: 512, vocabulary: 600}}"
+MODEL = "model={scratch: {layers: 1, width: 32, heads: 2, feed_forward: 48, context: 1024, vocabulary: 600}}"
 QUICK = [MODEL, f"data={SHARED}", "pretrain.steps=2", "pretrain.batch_rows=2", "runtime.threads=1"]
 
 
@@ -61,7 +61,7 @@ def test_curated_or_random_runs_and_judges(tmp_path: Path) -> None:
     few = [
         f"{stage}.{key}={value}"
         for stage in ("sft-curated", "sft-random")
-        for key, value in (("steps", 2), ("batch_rows", 2), ("heldout.max_new_tokens", 4))
+        for key, value in (("steps", 2), ("batch_rows", 2))
     ]
     out = finish(tmp_path, "curated-or-random", *QUICK, *few, "likelihood.answers.preferred.limit=20")
     found = json.loads((out / "7-likelihood" / "likelihood.json").read_text())
