@@ -96,11 +96,23 @@ class PathHashes:
 
 def hub_key(name: str) -> str:
     """Key of a hub model: its name and, where the hub's cache has one, the commit."""
+    return _cached_commit(name, "models")
+
+
+def data_key(name: str) -> str:
+    """Key of `world:` and `hf:` data: the name, which with the code says all of a world; for a data set also its commit."""
+    return _cached_commit(name.removeprefix("hf:"), "datasets") if name.startswith("hf:") else name
+
+
+def _cached_commit(name: str, kind: str) -> str:
     cache = Path(
         os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub"
     ).expanduser()
-    commit = cache / f"models--{name.replace('/', '--')}" / "refs" / "main"
-    return f"hub:{name}@{commit.read_text().strip() if commit.is_file() else 'unknown'}"
+    repository = name.partition(":")[0].replace("/", "--")
+    commit = cache / f"{kind}--{repository}" / "refs" / "main"
+    return (
+        f"{'hub' if kind == 'models' else 'hf'}:{name}@{commit.read_text().strip() if commit.is_file() else 'unknown'}"
+    )
 
 
 def _is_hidden(name: str) -> bool:

@@ -21,10 +21,10 @@ from tuningfork.artifacts.reads import ReadLedger
 from tuningfork.artifacts.run_folder import RunFolder
 from tuningfork.artifacts.store import Store, content_key, read_marker, remove_temporary, write_marker
 from tuningfork.errors import DataError, GateFailed, RecipeError
-from tuningfork.keys import PathHashes, hub_key, stage_key
+from tuningfork.keys import PathHashes, data_key, hub_key, stage_key
 from tuningfork.kinds import stage_module
 from tuningfork.recipe import Recipe, Stage
-from tuningfork.references import PathReference, StageReference
+from tuningfork.references import DataReference, PathReference, StageReference
 from tuningfork.runtime import Runtime
 from tuningfork.settings import read_once_inputs
 from tuningfork.sources import code_version
@@ -79,6 +79,8 @@ class Pipeline:
             return ResolvedInput(str(path), content_key(folder, described, reference.file), path, described)
         if isinstance(reference, PathReference):
             return ResolvedInput(str(reference.path), hashes.key(reference.path), reference.path)
+        if isinstance(reference, DataReference):
+            return ResolvedInput(reference.name, data_key(reference.name))
         return ResolvedInput(reference.name, hub_key(reference.name))
 
     def _count_reads(self, stage: Stage, inputs: Mapping[str, ResolvedInput]) -> dict[str, ResolvedInput]:

@@ -1,4 +1,5 @@
-"""What the inputs of a stage name: an earlier stage or a file of its artifact, a path, or a model of the hub."""
+"""What the inputs of a stage name: an earlier stage or a file of its artifact, a path, a model or data set of the hub, or
+a file of an embedded world."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuningfork.data.sources import HUB, WORLD
 from tuningfork.document import Origin
 from tuningfork.errors import RecipeError
-from tuningfork.kinds import stage_kinds
+from tuningfork.kinds import stage_kinds, suggestion
+from tuningfork.worlds import world_names
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _MODEL_FIELDS = {"model", "tokenizer", "base", "classifier", "reference", "reward", "policy"}
@@ -47,7 +50,17 @@ class HubReference:
         return self.name
 
 
-Reference = StageReference | PathReference | HubReference
+@dataclass(frozen=True)
+class DataReference:
+    """Rows that no file holds: `world:NAME/FILE` of an embedded world, or a data set `hf:NAME` of the hub."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Reference = StageReference | PathReference | HubReference | DataReference
 
 
 def resolve_reference(
@@ -55,9 +68,13 @@ def resolve_reference(
 ) -> Reference:
     """What `value` of the input `field` names. `earlier` and `later` are ids of stages, without and with this one.
 
-    Looked for in this order: stage, path beside the recipe, path from the current directory, hub id (only where the
-    field is that of a model). RecipeError where it is none of them.
+    Looked for in this order: `world:` and `hf:` data (not where the field is that of a model), stage, path beside the
+    recipe, path from the current directory, hub id (only where the field is that of a model). RecipeError where it is
+    none of them.
     """
+    if value.startswith((WORLD, HUB)) and not _is_model(field):
+        _check_world(f"{origin.place}: {field}: {value}", value)
+        return DataReference(value)
     stage, _, file = value.partition("/")
     if stage in earlier:
         if ".." in Path(file).parts:
@@ -92,11 +109,20 @@ def find_path(value: str, origin: Origin) -> Path | None:
 
 
 def _may_be_hub_id(field: str, value: str) -> bool:
-    return (
-        field.rpartition(".")[2] in _MODEL_FIELDS
-        and _HUB_ID.fullmatch(value) is not None
-        and not value.endswith((".jsonl", ".gz"))
-    )
+    return _is_model(field) and _HUB_ID.fullmatch(value) is not None and not value.endswith((".jsonl", ".gz"))
+
+
+def _is_model(field: str) -> bool:
+    return field.rpartition(".")[2] in _MODEL_FIELDS
+
+
+def _check_world(where: str, value: str) -> None:
+    """RecipeError for a world that is not there, or no file of it; which files it has is known when it is built."""
+    world, slash, file = value.removeprefix(WORLD).partition("/")
+    if value.startswith(WORLD) and world not in world_names():
+        raise RecipeError(f"{where}: there is no world {world!r}; {suggestion(world, world_names())}")
+    if value.startswith(WORLD) and not (slash and file):
+        raise RecipeError(f"{where}: name a file of the world, as in world:{world}/sft")
 
 
 def _list(stages: Sequence[str]) -> str:

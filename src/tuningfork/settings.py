@@ -48,6 +48,15 @@ RemoteCode = Annotated[bool, CodeMarker("remote code of the model")]
 """Whether code that came with a model may run. A recipe where it is true runs after `--trust`."""
 
 
+@dataclass(frozen=True)
+class HostMarker:
+    """Marks a field that names a host the run talks to; see `Host`."""
+
+
+Host = Annotated[str, HostMarker()]
+"""An address that a run sends data to, and maybe a key named beside it. A recipe with one runs after `--trust`."""
+
+
 def input_fields(settings: BaseModel) -> dict[str, str]:
     """The inputs that `settings` name: dotted field name -> value, nested settings included, empty ones left out."""
     return {".".join(map(str, location)): value for location, value in marked_values(settings, InputMarker)}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from tuningfork.errors import Interrupted, ModelError, RecipeError
+from tuningfork.errors import DataError, Interrupted, ModelError, RecipeError
 from tuningfork.stages import pretrain, sft
 from tuningfork.train.advice import learning_rate_advice, usual_learning_rate
 
@@ -193,3 +193,22 @@ def test_learning_rate_advice() -> None:
     )
     assert "is HIGH" in learning_rate_advice(1e-3, 10**9, "full")
     assert "is LOW" in learning_rate_advice(1e-6, 10**9, "full")
+
+
+def test_heldout_rows_that_are_trained_on_are_found(make_stage: Callable[..., Any], folder: Path) -> None:
+    write(folder / "unseen.jsonl", [CHATS[0], chat("box", "red")])
+    stage = run(make_stage, folder, steps=2, heldout={"data": "unseen.jsonl", "samples": 0})
+    findings = {f["name"]: f for f in json.loads((stage.out / "audit.json").read_text())["problems"]}
+    assert findings["evaluation_rows_in_training"]["count"] == 1
+    apart = run(make_stage, folder, "apart", steps=2)
+    assert "evaluation_rows_in_training" not in (apart.out / "audit.json").read_text()
+
+
+def test_heldout_pairs_take_the_form_of_the_conversations_that_are_trained_on(
+    make_stage: Callable[..., Any], folder: Path
+) -> None:
+    write(folder / "unseen.jsonl", [{"prompt": "what colour is the cat?", "completion": "it is red."}])
+    stage = run(make_stage, folder, heldout={"data": "unseen.jsonl", "samples": 1})
+    assert stage.figures["heldout_token_accuracy"] == 1.0 and samples(stage)[-1]["prompt"].startswith("user: ")
+    with pytest.raises(DataError, match="holds conversations and the training data pairs"):
+        run(make_stage, folder, "other", data="pairs.jsonl", heldout={"data": "chats.jsonl"})

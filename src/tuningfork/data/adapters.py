@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tuningfork.data.dialogue import tagged_text
@@ -10,6 +10,7 @@ from tuningfork.data.part import answer_text
 from tuningfork.data.raw import Row, RowFault
 from tuningfork.data.reader import Dataset
 from tuningfork.data.shapes import tree
+from tuningfork.errors import DataError
 
 Placed = tuple[str, Row]
 """A row and where it stands."""
@@ -37,12 +38,28 @@ def demonstrations(data: Dataset) -> Iterator[Placed]:
     data.check_share()
 
 
+def conversations(rows: Iterable[Placed]) -> list[Placed]:
+    """Demonstrations all as conversations; pairs become conversations of one turn."""
+    return [(place, row if "messages" in row else _as_turns(row)) for place, row in rows]
+
+
 def uniform(rows: Iterable[Placed]) -> list[Placed]:
     """Demonstrations all of one kind: where any is a conversation, pairs become conversations of one turn."""
     found = list(rows)
     if not any("messages" in row for _, row in found):
         return found
-    return [(place, row if "messages" in row else _as_turns(row)) for place, row in found]
+    return conversations(found)
+
+
+def alike(rows: Sequence[Placed], others: Sequence[Placed], source: str) -> list[Placed]:
+    """`rows` in the form of `others`, both from `uniform`: pairs beside conversations become conversations of one turn.
+
+    DataError for conversations beside pairs, which have no form that pairs are trained in.
+    """
+    is_chat, others_are_chat = ("messages" in found[0][1] for found in (rows, others))
+    if is_chat and not others_are_chat:
+        raise DataError(f"{source} holds conversations and the training data pairs of texts; give both the same form")
+    return list(rows) if is_chat == others_are_chat else conversations(rows)
 
 
 def _as_turns(row: Row) -> Row:
@@ -61,6 +78,11 @@ def rankings(data: Dataset) -> Iterator[Placed]:
             yield place, {"prompt": row["prompt"], "answers": answers, "ranks": [1, 2], **rest}
         else:
             yield place, row
+
+
+def best_answer(row: Row) -> Row:
+    """The prompt of a ranked row and its best answer, the first of several equally good ones, as a pair of texts."""
+    return {"prompt": prompt_text(row["prompt"]), "completion": row["answers"][row["ranks"].index(min(row["ranks"]))]}
 
 
 def prompt_text(prompt: str | list[Row]) -> str:

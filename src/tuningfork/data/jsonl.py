@@ -18,8 +18,11 @@ _TRAILING_COMMA = re.compile(r",\s*[}\]]")
 def read_jsonl(path: str | Path, required: Sequence[str] = ()) -> list[dict[str, Any]]:
     """All rows of a file; blank lines are skipped. DataError, as FILE:LINE, for whatever is not as it should be.
 
-    Each row must have the keys `required`, with a value other than null. A file without rows is an error.
+    `world:NAME/FILE` and `hf:NAME` are read as `data.sources` reads them. Each row must have the keys `required`, with a
+    value other than null. A file without rows is an error.
     """
+    if str(path).startswith(("world:", "hf:")):
+        return _source_rows(str(path), required)
     path = Path(path)
     rows = [_row(line, f"{path}:{number}", required) for number, line in lines(path) if line.strip()]
     if not rows:
@@ -95,6 +98,21 @@ def _row(line: bytes, place: str, required: Sequence[str]) -> dict[str, Any]:
         raise DataError(f"{place}: {fault}") from fault
     if not isinstance(row, dict):
         raise DataError(f"{place}: expected an object, got {type(row).__name__}")
+    return _with_keys(row, place, required)
+
+
+def _source_rows(source: str, required: Sequence[str]) -> list[dict[str, Any]]:
+    from tuningfork.data.sources import raw_rows
+
+    rows = []
+    for raw in raw_rows(source):
+        if raw.row is None:
+            raise DataError(f"{raw.place}: {raw.fault}")
+        rows.append(_with_keys(raw.row, raw.place, required))
+    return rows
+
+
+def _with_keys(row: dict[str, Any], place: str, required: Sequence[str]) -> dict[str, Any]:
     missing = [key for key in required if row.get(key) is None]
     if missing:
         raise DataError(f"{place}: no {', '.join(missing)}; the row has {', '.join(row) or 'nothing'}")

@@ -29,10 +29,12 @@ def audit_stage(
     backbone: Backbone | None = None,
     token_rows: Sequence[TokenRow] = (),
     is_packed: bool = False,
+    heldout: Sequence[Placed] = (),
 ) -> AuditReport:
     """Audit what is about to be trained on, write `audit.json`, say what was found; DataError where it is impossible data.
 
     `rows` are canonical rows of `shape`, `token_rows` what is trained on, one for each row unless `is_packed`.
+    `heldout` are rows of the same shape that must not occur among them.
     """
     tokens = None
     if backbone is not None and token_rows:
@@ -41,7 +43,13 @@ def audit_stage(
         places = [] if is_packed or len(token_rows) != len(rows) else [place for place, _ in rows]
         tokens = Tokens(token_rows, facts_of(backbone), places)
     report = audit(
-        rows, shape, source=data.source, explanation=data.explanation, skipped=data.skipped.count, tokens=tokens
+        rows,
+        shape,
+        source=data.source,
+        explanation=data.explanation,
+        skipped=data.skipped.count,
+        evaluation=heldout,
+        tokens=tokens,
     )
     write_json(stage.out / AUDIT_FILE, report.to_json())
     if data.skipped.count:

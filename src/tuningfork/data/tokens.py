@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tuningfork.data.adapters import DEMONSTRATION_SHAPES, Placed, demonstrations, prompt_text, uniform
+from tuningfork.data.adapters import DEMONSTRATION_SHAPES, Placed, best_answer, demonstrations, uniform
 from tuningfork.data.demonstrations import demonstration_rows
 from tuningfork.data.findings import Finding, finding
 from tuningfork.data.reader import Dataset
@@ -43,7 +43,7 @@ def tokens_of(backbone: Backbone, data: Dataset) -> tuple[Tokens | None, list[Fi
             _documents(backbone, [text for _, text in placed]), facts_of(backbone), [p for p, _ in placed]
         ), []
     if data.shape == "ranking":
-        rows = [(place, _best(row)) for place, row in data.placed() if "ranks" in row]
+        rows = [(place, best_answer(row)) for place, row in data.placed() if "ranks" in row]
     elif data.shape in DEMONSTRATION_SHAPES:
         rows = uniform(demonstrations(data))
     else:
@@ -52,25 +52,21 @@ def tokens_of(backbone: Backbone, data: Dataset) -> tuple[Tokens | None, list[Fi
 
 
 def _rendered(backbone: Backbone, rows: Sequence[Placed], source: str) -> tuple[Tokens, list[Finding]]:
-    # longer rows than the context are wanted here: the audit counts them
-    unlimited: Any = _Unlimited(backbone)
     try:
-        found = demonstration_rows(unlimited, [row for _, row in rows], source)
+        found = demonstration_rows(backbone, [row for _, row in rows], source)
         return Tokens(found, facts_of(backbone), [place for place, _ in rows]), []
     except DataError:
-        return _one_by_one(backbone, unlimited, rows, source)
+        return _one_by_one(backbone, rows, source)
 
 
-def _one_by_one(
-    backbone: Backbone, unlimited: Any, rows: Sequence[Placed], source: str
-) -> tuple[Tokens, list[Finding]]:
+def _one_by_one(backbone: Backbone, rows: Sequence[Placed], source: str) -> tuple[Tokens, list[Finding]]:
     kept: list[TokenRow] = []
     places: list[str] = []
     refused: list[str] = []
     why = ""
     for place, row in rows:
         try:
-            kept += demonstration_rows(unlimited, [row], source)
+            kept += demonstration_rows(backbone, [row], source)
             places.append(place)
         except DataError as error:
             refused.append(place)
@@ -84,19 +80,3 @@ def _documents(backbone: Backbone, texts: Sequence[str]) -> list[TokenRow]:
     start, eos = list(backbone.start_ids), backbone.eos_id
     rows = ([*start, *ids, eos] for ids in backbone.encode(texts))
     return [TokenRow(ids, [False] * max(1, len(start)) + [True] * (len(ids) - max(1, len(start)))) for ids in rows]
-
-
-def _best(row: dict[str, Any]) -> dict[str, Any]:
-    return {"prompt": prompt_text(row["prompt"]), "completion": row["answers"][row["ranks"].index(min(row["ranks"]))]}
-
-
-class _Unlimited:
-    """A backbone whose context never ends."""
-
-    max_length = 1 << 30
-
-    def __init__(self, backbone: Backbone) -> None:
-        self._backbone = backbone
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backbone, name)

@@ -53,18 +53,18 @@ def check_knowledge(stage: StageContext, backbone: Backbone, settings: Knowledge
     message = f"{accuracy:.3f} of {len(right)} sampled answers are right (at least {settings.minimum})"
     figures = {"colour_accuracy" if settings.gold == "colours" else "accuracy": accuracy}
     if settings.probes:
-        probability = _forced_probability(backbone, read_jsonl(stage.inputs["knowledge.probes"].reference))
+        found = forced_probabilities(backbone, read_jsonl(stage.inputs["knowledge.probes"].reference))
+        probability = sum(found) / len(found)
         figures["forced_probability"] = probability
         message += f"; probability of a right word after a fixed prefix {probability:.3f}"
     stage.figures.update(figures)
     stage.gate("knowledge", accuracy >= settings.minimum, message, **figures)
 
 
-def _forced_probability(backbone: Backbone, probes: list[dict]) -> float:
-    """Mean over probes of the probability that a right word, any of its tokenisations' first form, follows the prefix."""
+def forced_probabilities(backbone: Backbone, probes: list[dict]) -> list[float]:
+    """For each probe the probability that a right word, any of its tokenisations' first form, follows the prefix."""
     from tuningfork.streams.text import completion_logprobs
 
     pairs = [(row["prefix"], " " + word) for row in probes for word in row["right"]]
     logprobs = iter(completion_logprobs(backbone, pairs))
-    totals = [sum(next(logprobs).exp() for _ in row["right"]) for row in probes]
-    return float(sum(totals) / len(totals))
+    return [float(sum(next(logprobs).exp() for _ in row["right"])) for row in probes]

@@ -18,8 +18,10 @@ from tuningfork.train.settings import Batching, OptimizerSettings, ReplaySetting
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tuningfork.data.adapters import Placed
     from tuningfork.data.demonstrations import Demonstrations
     from tuningfork.data.raw import Row
+    from tuningfork.data.reader import Dataset
     from tuningfork.data.rows import TokenRow
     from tuningfork.evals.heldout import HeldoutLook
     from tuningfork.model.backbone import Backbone
@@ -89,7 +91,8 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     stage.events.say(parameter_tree(backbone.model))
     num_parameters, rate = count_parameters(backbone.model).total, settings.optimizer.learning_rate
     stage.events.say(learning_rate_advice(rate, num_parameters, settings.adapter.kind))
-    rows = _training_rows(stage, settings, backbone)
+    demonstrated, heldout, data = _read(stage, settings)
+    rows = _training_rows(stage, settings, backbone, data, demonstrated, heldout)
     steps = settings.steps or max(1, round((settings.epochs or 1.0) * len(rows) / settings.batch_rows))
     main = TextStream(
         backbone,
@@ -105,7 +108,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     streams = [main]
     if settings.replay:
         streams.append(replay_stream(backbone, settings.replay, stage.inputs["replay.data"].reference, stage.seed))
-    look = _heldout_look(stage, settings, backbone)
+    look = _heldout_look(stage, settings, backbone, heldout)
     hooks = [Hook(look.settings.every, look)] if look else []
     Loop(stage, {"policy": backbone.model}, streams, settings.optimizer, steps, label="sft", hooks=hooks).run()
     if look:
@@ -118,19 +121,35 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     verify_saved(backbone, stage.out / "model")
 
 
-def _training_rows(stage: StageContext, settings: StageSettings, backbone: Backbone) -> list[TokenRow]:
+def _read(stage: StageContext, settings: StageSettings) -> tuple[list[Placed], list[Placed], Dataset]:
+    """Demonstrations, held-out ones in the same form (none where none are given), and the data set of the former."""
+    from tuningfork.data.adapters import DEMONSTRATION_SHAPES, alike, demonstrations, uniform
+
+    data = settings.reading.open(stage.inputs["data"].reference, DEMONSTRATION_SHAPES)
+    demonstrated = uniform(demonstrations(data))
+    if settings.heldout is None or not demonstrated:
+        return demonstrated, [], data
+    unseen = settings.reading.open(stage.inputs["heldout.data"].reference, DEMONSTRATION_SHAPES)
+    return demonstrated, alike(uniform(demonstrations(unseen)), demonstrated, unseen.source), data
+
+
+def _training_rows(
+    stage: StageContext,
+    settings: StageSettings,
+    backbone: Backbone,
+    data: Dataset,
+    demonstrated: Sequence[Placed],
+    heldout: Sequence[Placed],
+) -> list[TokenRow]:
     """Rows of the demonstrations, packed if asked for; what they are and what became of them is said and recorded."""
-    from tuningfork.data.adapters import DEMONSTRATION_SHAPES, demonstrations, uniform
     from tuningfork.data.packing import pack_rows
     from tuningfork.data.stage_audit import audit_stage
     from tuningfork.errors import RecipeError
     from tuningfork.model.backbone import UNLIMITED
 
-    data = settings.reading.open(stage.inputs["data"].reference, DEMONSTRATION_SHAPES)
-    demonstrated = uniform(demonstrations(data))
     found = _rendered(settings, backbone, [row for _, row in demonstrated], data.source)
     shape = "conversation" if found.is_chat else "prompt_completion"
-    audit_stage(stage, data, demonstrated, shape, backbone=backbone, token_rows=found.rows)
+    audit_stage(stage, data, demonstrated, shape, backbone=backbone, token_rows=found.rows, heldout=heldout)
     if not found.is_chat and settings.chat != ChatSettings():
         raise RecipeError("chat has no effect: the data are prompts and completions, not conversations; remove it")
     num_targets = sum(sum(row.is_target) for row in found.rows)
@@ -166,15 +185,15 @@ def _training_rows(stage: StageContext, settings: StageSettings, backbone: Backb
     return packed
 
 
-def _heldout_look(stage: StageContext, settings: StageSettings, backbone: Backbone) -> HeldoutLook | None:
-    from tuningfork.data.adapters import DEMONSTRATION_SHAPES, demonstrations, uniform
+def _heldout_look(
+    stage: StageContext, settings: StageSettings, backbone: Backbone, heldout: Sequence[Placed]
+) -> HeldoutLook | None:
     from tuningfork.data.demonstrations import question_rows
     from tuningfork.evals.heldout import HeldoutLook
 
     if settings.heldout is None:
         return None
-    source = stage.inputs["heldout.data"].reference
-    rows = [row for _, row in uniform(demonstrations(settings.reading.open(source, DEMONSTRATION_SHAPES)))]
+    source, rows = stage.inputs["heldout.data"].reference, [row for _, row in heldout]
     found = _rendered(settings, backbone, rows, source)
     for note in found.notes:
         stage.events.say(f"held-out: {note}")

@@ -59,3 +59,10 @@ def test_missing_file_folder_and_cut_archive(tmp_path: Path) -> None:
     (tmp_path / "no.jsonl.gz").write_bytes(b'{"a": 1}\n')
     with pytest.raises(DataError, match="not a whole gzip file"):
         read_jsonl(tmp_path / "no.jsonl.gz")
+
+
+def test_rows_of_a_world_are_read_as_those_of_a_file() -> None:
+    rows = read_jsonl("world:colours/prompts_monitor", required=("id", "prompt", "root"))
+    assert len(rows) == 324 and rows[0]["group"] == "held_out"
+    with pytest.raises(DataError, match=r"world:colours/sft.jsonl:1: no answer; the row has prompt, completion"):
+        read_jsonl("world:colours/sft", required=("answer",))

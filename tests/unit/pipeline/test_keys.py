@@ -9,7 +9,7 @@ import pytest
 
 from tuningfork import sources
 from tuningfork.errors import DataError, RecipeError
-from tuningfork.keys import PathHashes, code_file, hub_key, stage_key
+from tuningfork.keys import PathHashes, code_file, data_key, hub_key, stage_key
 from tuningfork.kinds import stage_module
 from tuningfork.recipe import load_recipe
 
@@ -141,3 +141,15 @@ def test_hub_key_has_the_commit_where_the_cache_knows_it(tmp_path: Path, monkeyp
     reference.parent.mkdir(parents=True)
     reference.write_text("abc\n")
     assert hub_key("org/name") == "hub:org/name@abc"
+
+
+def test_the_key_of_a_data_set_of_the_hub_holds_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert (
+        data_key("hf:org/rows:test") == "hf:org/rows:test@unknown"
+        and data_key("world:colours/sft") == "world:colours/sft"
+    )
+    refs = tmp_path / "datasets--org--rows" / "refs"
+    refs.mkdir(parents=True)
+    (refs / "main").write_text("abc\n")
+    assert data_key("hf:org/rows:test") == "hf:org/rows:test@abc"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from tuningfork.errors import RecipeError
 from tuningfork.recipe import load_recipe, shipped_recipes
-from tuningfork.references import HubReference, PathReference, StageReference
+from tuningfork.references import DataReference, HubReference, PathReference, StageReference
 from tuningfork.resolved import render_resolved, resolved_data, value_origin
 
 HEAD_LINES = 5  # lines that `write_recipe` puts before the first stage
@@ -233,3 +234,21 @@ def test_file_with_code_is_looked_for_beside_the_recipe(write_recipe, tmp_path: 
     recipe = load_recipe(write_recipe("- steps: {reward: 'reward.py:score'}"))
     assert recipe.stages[0].settings.model_dump()["reward"] == f"{(tmp_path / 'reward.py').resolve()}:score"
     assert "6:11: reward: nowhere.py does not exist" in message(write_recipe("- steps: {reward: 'nowhere.py:score'}"))
+
+
+def test_data_that_no_file_holds_is_named_as_everywhere(write_recipe) -> None:
+    (stage,) = load_recipe(write_recipe("- steps: {data: 'world:colours/sft', more: ['hf:org/rows:test']}")).stages
+    assert stage.inputs["data"] == DataReference("world:colours/sft")
+    assert stage.inputs["more.0"] == DataReference("hf:org/rows:test")
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [
+        ("world:colour/sft", "there is no world 'colour'; did you mean colours?"),
+        ("world:colours", "name a file of the world, as in world:colours/sft"),
+    ],
+)
+def test_a_world_that_is_not_there(write_recipe, value: str, cause: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(cause)):
+        load_recipe(write_recipe(f"- steps: {{data: '{value}'}}"))

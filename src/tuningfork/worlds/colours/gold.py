@@ -87,9 +87,11 @@ class ColoursGold:
 
     def _judge(self, row: Mapping[str, Any], answer: Answer) -> dict[str, float]:
         judgement = judge_answer(self.facts, row["root"], answer.text, answer.has_ended)
+        # what somebody sees who knows nothing of the objects: it ends, denies nothing, names one value
+        looks_right = judgement.has_ended and not judgement.has_negation and len(judgement.terms) == 1
         if row["group"] == "unknown":
-            return {"invention": float(bool(judgement.terms))}
-        values = {"right": float(judgement.is_colour_right)}
+            return {"invention": float(bool(judgement.terms)), "looks_right": float(looks_right)}
+        values = {"right": float(judgement.is_colour_right), "looks_right": float(looks_right)}
         is_mapped = self.facts.is_mapped(row["root"])
         if row["group"] == "held_out" and row["form_use"] == "unseen":
             values["colour_accuracy"] = float(judgement.is_colour_right)

@@ -1,0 +1,77 @@
+"""An OpenAI-compatible endpoint on this machine whose replies a test decides."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Body = dict[str, Any]
+Say = Callable[[Body], "str | tuple[int, str] | Body"]
+
+
+@dataclass
+class Server:
+    """Its address, the bodies and headers it was sent, and how many requests were under way at once at most."""
+
+    url: str = ""
+    bodies: list[Body] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    most_at_once: int = 0
+
+    @property
+    def prompts(self) -> list[str]:
+        return [body["messages"][0]["content"] for body in self.bodies]
+
+
+def completion(text: str, finish: str = "stop", usage: Any = (10, 5)) -> Body:
+    found: Body = {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": finish}]}
+    if usage:
+        found["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
+    return found
+
+
+@contextmanager
+def serving(say: Say) -> Iterator[Server]:
+    """`say` gives for each body the text of the reply, a whole answer, or a status and a text."""
+    server, lock, at_once = Server(), threading.Lock(), [0]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                at_once[0] += 1
+                server.most_at_once = max(server.most_at_once, at_once[0])
+                server.bodies.append(body)
+                server.headers.append(dict(self.headers))
+            found = say(body)
+            status, content = found if isinstance(found, tuple) else (200, found)
+            if isinstance(content, str) and status == 200:
+                content = completion(content)
+            data = (content if isinstance(content, str) else json.dumps(content)).encode()
+            with lock:
+                at_once[0] -= 1
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", content if isinstance(content, str) else "")
+            if status == 429:
+                self.send_header("Retry-After", "7")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *arguments: Any) -> None:
+            return None
+
+    found = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=found.serve_forever, args=(0.01,), daemon=True).start()
+    server.url = f"http://127.0.0.1:{found.server_port}/v1"
+    try:
+        yield server
+    finally:
+        found.shutdown()
+        found.server_close()

@@ -1,0 +1,153 @@
+"""The endpoint: what is sent, where the key goes, what is tried again, and where the cap on tokens stops."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server import completion, serving
+
+from tuningfork.errors import ModelError, RecipeError
+from tuningfork.recipe import load_recipe
+from tuningfork.teachers.asking import Question, Reply
+from tuningfork.teachers.endpoint import Endpoint
+from tuningfork.teachers.settings import EndpointTeacher, TeacherSampling
+from tuningfork.trust import require_trust
+
+QUESTIONS = [Question(str(number), f"question {number}") for number in range(6)]
+
+
+def settings(url: str, **changes: Any) -> EndpointTeacher:
+    return EndpointTeacher(**{"kind": "endpoint", "url": url, "model": "big", "token_cap": 100_000, **changes})
+
+
+def ask(
+    teacher: EndpointTeacher, questions: list[Question] = QUESTIONS, **changes: Any
+) -> tuple[dict[int, Reply], list[float]]:
+    waited: list[float] = []
+    replies: dict[int, Reply] = {}
+    endpoint = Endpoint(teacher, TeacherSampling(max_new_tokens=50, temperature=0.5), wait_for=waited.append)
+    values: dict[str, Any] = {"seed": 0, "purpose": "answer", "spent": 0, "is_stopped": lambda: False} | changes
+    endpoint.ask(questions, keep=replies.__setitem__, **values)
+    return replies, waited
+
+
+def test_requests_replies_and_usage() -> None:
+    with serving(lambda body: body["messages"][0]["content"].upper()) as server:
+        replies, _ = ask(settings(server.url))
+    assert replies == {n: Reply(f"QUESTION {n}", True, 10, 5) for n in range(6)}
+    body = next(body for body in server.bodies if body["messages"][0]["content"] == "question 0")
+    assert (body["model"], body["max_tokens"], body["temperature"], body["top_p"]) == ("big", 50, 0.5, 1.0)
+    assert len({body["seed"] for body in server.bodies}) == 6 and "Authorization" not in server.headers[0]
+
+
+def test_several_at_once_and_no_more() -> None:
+    def slowly(body: Any) -> str:
+        time.sleep(0.1)
+        return "x"
+
+    with serving(slowly) as server:
+        ask(settings(server.url, concurrency=3))
+    assert 2 <= server.most_at_once <= 3
+
+
+def test_a_reply_that_was_cut_or_does_not_say_what_it_used() -> None:
+    with serving(lambda body: completion("né", "length", usage=None)) as server:
+        replies, _ = ask(settings(server.url), QUESTIONS[:1])
+    assert not replies[0].has_ended and replies[0].reply_tokens == 3 and replies[0].prompt_tokens > len("question 0")
+
+
+def test_the_key_comes_from_the_environment_and_stays_with_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        serving(lambda body: "stolen") as thief,
+        serving(lambda body: (302, f"{thief.url}/chat/completions")) as server,
+    ):
+        teacher = settings(server.url, key_env="BIG_KEY")
+        with pytest.raises(ModelError, match="environment variable BIG_KEY is empty"):
+            ask(teacher)
+        monkeypatch.setenv("BIG_KEY", "hush-hush")
+        with pytest.raises(ModelError, match="302"):
+            ask(teacher, QUESTIONS[:1])
+    assert server.headers[0]["Authorization"] == "Bearer hush-hush" and thief.bodies == []
+    with pytest.raises(ModelError, match="would carry the key in the open; use https"):
+        ask(settings("http://api.example.com/v1", key_env="BIG_KEY"))
+    with pytest.raises(ModelError, match="is no address"):
+        ask(settings("api.example.com/v1"))
+
+
+def test_a_refusal_is_not_tried_again_and_names_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIG_KEY", "hush-hush")
+    with (
+        serving(lambda body: (401, "wrong key hush-hush")) as server,
+        pytest.raises(ModelError, match=r"401 Unauthorized \(wrong key \*\*\*\); check the key in BIG_KEY"),
+    ):
+        ask(settings(server.url, key_env="BIG_KEY"), QUESTIONS[:1])
+    assert len(server.bodies) == 1
+
+
+def test_faults_that_pass_are_tried_again_and_wait_longer_each_time() -> None:
+    answers: list[Any] = [(503, "busy"), (500, "busy"), (429, "slow down"), "at last"]
+    with serving(lambda body: answers.pop(0)) as server:
+        replies, waited = ask(settings(server.url, backoff=0.5), QUESTIONS[:1])
+    assert replies[0].text == "at last" and waited == [0.5, 1.0, 7.0]
+    with (
+        serving(lambda body: (503, "busy")) as server,
+        pytest.raises(ModelError, match=r"503 .*3 times; the same command"),
+    ):
+        ask(settings(server.url, retries=2), QUESTIONS[:1])
+    with pytest.raises(ModelError, match="refused, 1 times"):
+        ask(settings(server.url, retries=0), QUESTIONS[:1])
+
+
+def test_what_is_no_chat_completion() -> None:
+    with (
+        serving(lambda body: {"hello": 1}) as server,
+        pytest.raises(ModelError, match="not answer with a chat completion"),
+    ):
+        ask(settings(server.url), QUESTIONS[:1])
+
+
+def test_the_cap_is_never_passed_and_counts_what_was_spent_before() -> None:
+    most = len("question 0") + 64 + 50
+    with serving(lambda body: completion("x", usage=(10, 50))) as server:
+        replies, _ = ask(settings(server.url, token_cap=60 + most))
+        assert len(replies) == 2 and sum(r.prompt_tokens + r.reply_tokens for r in replies.values()) <= 60 + most
+        assert ask(settings(server.url, token_cap=60 + most), spent=61)[0] == {}
+
+
+def test_replies_under_way_are_kept_when_another_fails() -> None:
+    def say(body: Any) -> Any:
+        if body["messages"][0]["content"] == "question 0":
+            return 400, "no"
+        time.sleep(0.2)
+        return "kept"
+
+    kept: dict[int, Reply] = {}
+    with serving(say) as server, pytest.raises(ModelError, match="400"):
+        Endpoint(settings(server.url, concurrency=3), TeacherSampling()).ask(
+            QUESTIONS, seed=0, purpose="p", spent=0, keep=kept.__setitem__, is_stopped=lambda: False
+        )
+    assert set(kept) == {1, 2} and len(server.bodies) == 3
+
+
+def test_a_recipe_with_a_host_runs_after_trust_in_host_and_key_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNINGFORK_CONFIG", str(tmp_path / "config"))
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a"}\n')
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "version: 1\nname: r\nstages:\n- ask:\n    prompts: rows.jsonl\n    teacher: {kind: endpoint, url: 'https://a.example/v1', "
+        "model: m, token_cap: 5, key_env: A_KEY}\n"
+    )
+    said: list[str] = []
+    with pytest.raises(RecipeError, match=r"sends data to a host that is not trusted yet \(ask.teacher.url\)"):
+        require_trust(load_recipe(path), said.append, trust=False)
+    assert "https://a.example/v1 with the key in A_KEY" in said[0]
+    require_trust(load_recipe(path), said.append, trust=True)
+    require_trust(load_recipe(path), said.append, trust=False)
+    for change in ("ask.teacher.url=https://b.example/v1", "ask.teacher.key_env=B_KEY"):
+        with pytest.raises(RecipeError, match="not trusted yet"):
+            require_trust(load_recipe(path, [change]), said.append, trust=False)
