@@ -22,7 +22,7 @@ def test_against_sorting() -> None:
     groups = [[numbers.gauss(0, 1) for _ in range(size)] for size in (2, 5, 9)]
     for keep in (1, 3, 20):
         for scores, kept in zip(groups, raft.select(groups, uniforms(3), Settings(keep=keep)), strict=True):
-            threshold = sorted(scores, reverse=True)[: keep][-1]
+            threshold = sorted(scores, reverse=True)[:keep][-1]
             assert kept == [place for place, score in enumerate(scores) if score >= threshold]
 
 

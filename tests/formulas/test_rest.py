@@ -45,7 +45,9 @@ def test_rising_thresholds_keep_less_of_the_same() -> None:
 
 def test_a_prompt_has_at_most_so_many() -> None:
     assert rest.select([[9.0, 8.0, 7.0, 6.0], [1.0]], uniforms(2), Settings(threshold=0.0, most=2)) == [[0, 1], [0]]
-    tied = [rest.select([[1.0] * 4], [random.Random(s).random], Settings(threshold=0.0, most=1))[0][0] for s in range(80)]
+    tied = [
+        rest.select([[1.0] * 4], [random.Random(s).random], Settings(threshold=0.0, most=1))[0][0] for s in range(80)
+    ]
     assert set(tied) == {0, 1, 2, 3}
 
 
