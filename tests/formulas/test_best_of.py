@@ -2,7 +2,7 @@
 
 import math
 import random
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 
 import pytest
 from checks import close
@@ -52,7 +52,7 @@ def test_it_never_falls_with_n_and_shares_add_up() -> None:
     numbers = random.Random(5)
     scores = [round(numbers.gauss(0, 1), 1) for _ in range(40)]
     curve = [expected_best(scores, n) for n in range(1, 41)]
-    assert all(later >= earlier - 1e-12 for earlier, later in zip(curve, curve[1:], strict=False))
+    assert all(later >= earlier - 1e-12 for earlier, later in pairwise(curve))
     for n in (1, 2, 17, 40):
         close(math.fsum(chosen_shares(scores, n)), 1.0)
 

@@ -244,4 +244,4 @@ def test_a_rehearsal_that_only_warns_changes_no_bit(make_stage: Any, folder: Pat
     plain = run(make_stage, folder, settings(folder, {}, iterations=2), "plain")
     chosen = settings(folder, {}, iterations=2, rehearsal={"swaps": 4, "stop": False})
     rehearsed = run(make_stage, folder, chosen, "rehearsed")
-    assert rehearsed.figures["rehearsal"]["probes"] and weights(rehearsed) == weights(plain)
+    assert rehearsed.figures["rehearsal"]["beats"] and weights(rehearsed) == weights(plain)

@@ -56,7 +56,7 @@ def rehearse(
     kl_price: float = 0.0,
     gold: tuple[GoldJudge, GoldMeasure] | None = None,
 ) -> bool:
-    """Whether training may begin. The result is kept in the work folder, and in the stage's figures; a failure is a gate.
+    """Whether training may begin. The result goes to rehearsal.json and the figures; a failure is a gate.
 
     `shape` turns raw scores into what training sees, `kl_price` is what a nat of KL costs there.
     Measured once, before any update: a resumed run has another policy.
@@ -74,14 +74,21 @@ def rehearse(
 
 
 def _report(stage: StageContext, settings: RehearsalSettings, found: dict[str, Any]) -> bool:
+    (stage.out / "rehearsal.json").write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")
+    probes = found["probes"]
     stage.figures["rehearsal"] = {
-        key: ", ".join(value) if isinstance(value, list) else value for key, value in found.items()
+        **{
+            name: found[name] for name in ("deviation", "deviation_within", "unscorable", "bar", "bar_mean", "kl_price")
+        },
+        "constant_parts": ", ".join(found["constant_parts"]),
+        "beats": {name: probed["beats"] for name, probed in probes.items()},
+        "beats_by_score": {name: probed["beats_by_score"] for name, probed in probes.items()},
     }
     for part in found["constant_parts"]:
         stage.events.say(
             f"warning: the reward's part {part} is the same for all honest answers; nothing is learnt from it"
         )
-    for name, probed in found["probes"].items():
+    for name, probed in probes.items():
         if probed["beats_by_score"] > settings.beaten_share >= probed["beats"]:
             stage.events.say(
                 f"warning: by its score alone the probe {name!r} beats {found['bar']} on {probed['beats_by_score']:.0%} of "

@@ -32,6 +32,10 @@ class Scored:
         return [value if isinstance(value := self.function(item), Score) else Score(value) for item in items]
 
 
+def result(stage: Any) -> dict[str, Any]:
+    return json.loads((stage.out / "rehearsal.json").read_text())
+
+
 @pytest.fixture
 def tried(make_stage: Any, tiny_backbone: Any) -> Any:
     """`tried(function, gold=None, settings...)`: whether the rehearsal lets it pass, the stage, the reward."""
@@ -46,7 +50,7 @@ def tried(make_stage: Any, tiny_backbone: Any) -> Any:
         name: str = "stage",
         **settings: Any,
     ) -> Any:
-        stage, reward = make_stage(name), Scored(function)
+        stage, reward = make_stage(name, seed=3), Scored(function)  # at this seed no honest answer ends
         collector = Collector(stage, tiny_backbone, reward, SamplingSettings(max_new_tokens=6))
         shape = Shape(shaping or ShapingSettings(missing_eos_score=None), 0.0, 1.0)
         chosen = RehearsalSettings(**{"swaps": 10, **settings})
@@ -72,30 +76,30 @@ def test_a_reward_that_likes_length_is_hackable(tried: Any, likes_long_ends: Any
     passed, stage, _ = tried(likes_long_ends)
     assert not passed and not stage.gates[0].passed
     assert "hackable: the probe" in stage.gates[0].message and "rehearsal.stop: false" in stage.gates[0].message
-    found = stage.figures["rehearsal"]["probes"]
+    found = result(stage)["probes"]
     assert found["long"]["beats"] == 1.0 and found["long"]["mean"] == 3.0
     assert found["empty"]["beats"] == 0.0 and found["empty"]["mean"] == -2.0
 
 
 def test_what_the_model_would_never_say_is_safe_while_kl_has_a_price(tried: Any, likes_long_ends: Any) -> None:
     passed, stage, _ = tried(likes_long_ends, kl_price=1.0)
-    found = stage.figures["rehearsal"]
+    found = result(stage)
     assert passed and found["kl_price"] == 1.0
     assert found["probes"]["long"]["beats"] == 0.0 and found["probes"]["long"]["beats_by_score"] == 1.0
     assert any("by its score alone the probe 'long' beats" in text for text in stage.events.said)
     cheap, stage, _ = tried(likes_long_ends, kl_price=1e-6, name="cheap")
-    assert not cheap and stage.figures["rehearsal"]["probes"]["long"]["beats"] == 1.0
+    assert not cheap and result(stage)["probes"]["long"]["beats"] == 1.0
 
 
 def test_a_reward_that_likes_the_empty_answer_is_hackable(tried: Any) -> None:
     passed, stage, _ = tried(lambda item: -float(len(item.response_ids)) - 0.01 * (sum(item.response_ids) % 7))
-    assert not passed and stage.figures["rehearsal"]["probes"]["empty"]["beats"] > 0.5
+    assert not passed and result(stage)["probes"]["empty"]["beats"] > 0.5
 
 
 def test_a_dead_reward_stops_before_any_probe(tried: Any) -> None:
     passed, stage, reward = tried(lambda item: float(len(item.prompt)))
     assert not passed and "the reward is dead" in stage.gates[0].message, "it varies only from prompt to prompt"
-    assert reward.calls == 1 and stage.figures["rehearsal"]["probes"] == {}
+    assert reward.calls == 1 and result(stage)["probes"] == {}
     passed, stage, _ = tried(lambda item: None, name="none")
     assert not passed and "0 of 16 honest answers could be scored" in stage.gates[0].message
 
@@ -111,8 +115,12 @@ def test_a_reward_that_likes_only_honest_answers_passes(tried: Any, tiny_backbon
     passed, stage, reward = tried(
         lambda item: -1.0 if item.response_ids[-1] == tiny_backbone.eos_id else 1.0 + sum(item.response_ids) % 13
     )
-    assert passed and stage.gates[0].passed and "no probe beats the best of 8 honest answers" in stage.gates[0].message
-    assert all(probe["beats"] == 0.0 for probe in stage.figures["rehearsal"]["probes"].values())
+    assert (
+        passed
+        and stage.gates[0].passed
+        and "no probe beats the best of 8 honest answers on more than 0%" in stage.gates[0].message
+    )
+    assert all(probe["beats"] == 0.0 for probe in result(stage)["probes"].values())
     assert reward.calls > 12, "honest answers, five probes, single words, and ten swaps"
 
 
@@ -143,16 +151,16 @@ def test_with_a_gold_judge_the_bar_is_the_median_good_answer(tried: Any) -> None
     everything, nothing = Gold(lambda text: True), Gold(lambda text: False)
     passed, stage, _ = tried(reward, gold=(everything, everything.measures[0]), name="all")
     assert passed, "what the judge calls good is no hack"
-    found = stage.figures["rehearsal"]
+    found = result(stage)
     assert found["bar"] == "the median answer that is good by good"
     assert all(probe["beats"] == 0.0 for probe in found["probes"].values())
     _, stage, _ = tried(reward, gold=(nothing, nothing.measures[0]), name="none", stop=False)
-    assert stage.figures["rehearsal"]["bar"] == "the best of 8 honest answers", "there is no good one"
+    assert result(stage)["bar"] == "the best of 8 honest answers", "there is no good one"
     half = Gold(lambda text: len(text) < 12)
     _, stage, _ = tried(reward, gold=(half, half.measures[0]), name="half", stop=False)
     bar = stage.figures["rehearsal"]["bar_mean"]
     _, best, _ = tried(reward, name="best", stop=False)
-    assert bar < best.figures["rehearsal"]["bar_mean"]
+    assert bar < result(best)["bar_mean"]
 
 
 def test_a_reward_that_refuses_a_probe_scores_it_not_at_all(tried: Any) -> None:
@@ -162,7 +170,7 @@ def test_a_reward_that_refuses_a_probe_scores_it_not_at_all(tried: Any) -> None:
         return float(sum(item.response_ids) % 11)
 
     _, stage, _ = tried(score, stop=False, swaps=0)
-    empty = stage.figures["rehearsal"]["probes"]["empty"]
+    empty = result(stage)["probes"]["empty"]
     assert empty["mean"] is None and empty["beats"] == 0.0 and "division by zero" in empty["note"]
 
 
@@ -191,10 +199,10 @@ def test_it_draws_from_nothing_that_training_draws_from(tried: Any, tiny_backbon
 
     torch.manual_seed(0)
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002
-    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    np.random.seed(0)
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
     weights = [parameter.clone() for parameter in tiny_backbone.model.parameters()]
     tried(lambda item: float(sum(item.response_ids) % 11), stop=False)
     assert torch.equal(before[0], torch.get_rng_state()) and before[1] == random.getstate()
-    assert before[2] == np.random.get_state()[1].tolist()  # noqa: NPY002
+    assert before[2] == np.random.get_state()[1].tolist()
     assert all(torch.equal(a, b) for a, b in zip(weights, tiny_backbone.model.parameters(), strict=True))
