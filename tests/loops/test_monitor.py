@@ -33,7 +33,7 @@ def folder(tmp_path: Path, tiny_backbone: Any) -> Path:
     return tmp_path
 
 
-def settings(folder: Path, monitor: dict[str, Any], **changes: Any) -> StageSettings:
+def settings(folder: Path, monitor: dict[str, Any] | None, **changes: Any) -> StageSettings:
     values: dict[str, Any] = {
         "policy": str(folder / "model"),
         "prompts": str(folder / "prompts.jsonl"),
@@ -49,8 +49,10 @@ def settings(folder: Path, monitor: dict[str, Any], **changes: Any) -> StageSett
         "shaping": {"missing_eos_score": None},
         "rehearsal": None,
         "optimizer": {"learning_rate": 1e-2, "schedule": "constant", "warmup": 0, "eps": 1e-5},
-        "monitor": {"prompts": str(folder / "prompts.jsonl"), "every": 2, **monitor},
+        "monitor": {"prompts": str(folder / "prompts.jsonl"), "every": 2, **(monitor or {})},
     }
+    if monitor is None:
+        del values["monitor"]
     return StageSettings.model_validate(values | changes)
 
 
@@ -107,7 +109,7 @@ def gold(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_monitor_that_only_looks_changes_no_bit(make_stage: Any, folder: Path) -> None:
-    plain = run(make_stage, folder, settings(folder, {}, monitor=None), "plain")
+    plain = run(make_stage, folder, settings(folder, None), "plain")
     watched = run(make_stage, folder, settings(folder, {"kl_budget": 1e9}), "watched")
     assert weights(watched) == weights(plain)
     assert weights(watched, "value_head.safetensors") == weights(plain, "value_head.safetensors")
@@ -173,34 +175,43 @@ def test_what_is_kept_survives_a_cut(make_stage: Any, folder: Path, gold: None, 
     assert resumed.figures["best_step"] == straight.figures["best_step"]
 
 
-def budget_between(make_stage: Any, folder: Path) -> float:
-    """KL that the second look is beyond and the first is not."""
-    kl = [row["monitor/kl"] for row in looks(run(make_stage, folder, settings(folder, {}), "free")).values()]
-    assert kl[0] < kl[1]
-    return (kl[0] + kl[1]) / 2
+SLOW = {"learning_rate": 2e-3, "schedule": "constant", "warmup": 0, "eps": 1e-5}
+
+
+def budget_between(make_stage: Any, folder: Path) -> tuple[float, int]:
+    """A KL that a look after the first is the first one beyond, and the step of that look."""
+    chosen = settings(folder, {"every": 1}, optimizer=SLOW)
+    kl = {step: row["monitor/kl"] for step, row in looks(run(make_stage, folder, chosen, "free")).items()}
+    highest = kl[2]
+    for step in (4, 6, 8, 10, 12, 14):
+        if step >= 6 and kl[step] > highest:
+            return (highest + kl[step]) / 2, step
+        highest = max(highest, kl[step])
+    raise AssertionError(f"the KL never rises: {kl}")
 
 
 def test_the_budget_ends_the_run_at_the_first_look_beyond_it(make_stage: Any, folder: Path) -> None:
-    budget = budget_between(make_stage, folder)
-    chosen = settings(folder, {"kl_budget": budget})
+    budget, end = budget_between(make_stage, folder)
+    chosen = settings(folder, {"kl_budget": budget, "every": 1, "keep": "best"}, optimizer=SLOW)
     straight = run(make_stage, folder, chosen, "straight")
-    assert straight.figures["stopped_at_step"] == 8 and straight.events.rows[-1]["step"] == 8
-    assert any("stopped after step 8" in text and "beyond the KL budget" in text for text in straight.events.said)
-    for number, at in enumerate((3, 7)):
-        resumed = cut_and_resume(make_stage, folder, chosen, at, f"cut {number}")
-        assert weights(resumed) == weights(straight) and resumed.figures["stopped_at_step"] == 8
-    # Cut while the stopped run was being written: the checkpoint before the end leads to the same end.
-    late = stage_for(make_stage, folder, "late")
-    late.events.on_log = lambda step: late.stop.set("test") if step == 8 else None
-    rl.run(late, chosen)
+    assert straight.figures["stopped_at_step"] == end and straight.events.rows[-1]["step"] == end
+    assert any(f"stopped after step {end}" in text and "KL budget" in text for text in straight.events.said)
+    assert straight.figures["best_step"] < end, "what is beyond the budget is never the best"
+    resumed = cut_and_resume(make_stage, folder, chosen, end - 3, "cut")
+    assert weights(resumed) == weights(straight) and resumed.figures["stopped_at_step"] == end
+    assert resumed.figures["best_step"] == straight.figures["best_step"]
+
+
+def test_a_run_cut_after_its_early_end_ends_there_again(make_stage: Any, folder: Path) -> None:
+    budget, end = budget_between(make_stage, folder)
+    chosen = settings(folder, {"kl_budget": budget, "every": 1}, optimizer=SLOW)
+    first = stage_for(make_stage, folder, "late")
+    first.events.on_log = lambda step: first.stop.set("test") if step == end else None
+    rl.run(first, chosen)
+    expected = weights(first)
     again = run(make_stage, folder, chosen, "late")
-    assert weights(again) == weights(straight) and again.figures["stopped_at_step"] == 8
-
-
-def test_beyond_the_budget_nothing_is_kept_as_the_best(make_stage: Any, folder: Path) -> None:
-    budget = budget_between(make_stage, folder)
-    stage = run(make_stage, folder, settings(folder, {"kl_budget": budget, "keep": "best"}, kl={"coefficient": 0.0}))
-    assert stage.figures["stopped_at_step"] == 8 and stage.figures["best_step"] <= 4
+    assert weights(again) == expected and again.figures["stopped_at_step"] == end
+    assert again.events.rows[0]["step"] == 1, "no checkpoint was written at the end, to go on from"
 
 
 def test_odd_lengths_and_repetition_are_warned_of(make_stage: Any, folder: Path) -> None:

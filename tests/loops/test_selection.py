@@ -46,7 +46,7 @@ def shared(folder: Path) -> dict[str, Any]:
     return {
         "policy": str(folder / "model"),
         "prompts": str(folder / "prompts.jsonl"),
-        "reward": {"name": "function", "function": f"{folder / 'reward.py'}:score", "max_unscorable": 0.5},
+        "reward": {"name": "function", "function": f"{folder / 'reward.py'}:score", "max_unscorable": 1.0},
         "sampling": {"max_new_tokens": 8},
     }
 
@@ -114,7 +114,6 @@ def test_the_curve_over_n(make_stage: Any, folder: Path, monkeypatch: pytest.Mon
 def test_a_reward_that_scores_nothing_is_refused(make_stage: Any, folder: Path) -> None:
     (folder / "reward.py").write_text("def score(prompt, response, metadata):\n    return None\n")
     given = shared(folder)
-    given["reward"]["max_unscorable"] = 1.0
     with pytest.raises(DataError, match="no prompt has 2 responses with a score"):
         best_of.run(stage_for(make_stage, folder, "none"), best_of.StageSettings.model_validate(given | {"samples": 2}))
 
@@ -207,8 +206,8 @@ def test_what_is_selected_can_be_learnt(make_stage: Any, folder: Path) -> None:
     selected = select(make_stage, folder, "select", samples_per_prompt=16)
     data = selected.out / "demonstrations.jsonl"
     stage = make_stage("sft", {"model": folder / "model", "data": data})
-    given = {"model": str(folder / "model"), "data": str(data), "steps": 12, "batch_rows": 6}
-    sft.run(stage, sft.StageSettings.model_validate(given | {"optimizer": {"learning_rate": 3e-3}}))
+    given = {"model": str(folder / "model"), "data": str(data), "steps": 40, "batch_rows": 6}
+    sft.run(stage, sft.StageSettings.model_validate(given | {"optimizer": {"learning_rate": 1e-2}}))
     assert stage.figures["demonstrations"] == selected.figures["kept"]
     before = selected.figures["score_pool"]
     after = select(make_stage, folder, "after", policy=stage.out / "model", samples_per_prompt=16).figures["score_pool"]
