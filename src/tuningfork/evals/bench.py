@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median, pstdev
@@ -46,7 +45,7 @@ class Rehearsal:
     """share of honest answers without a score"""
     bar: str
     """what probes are measured against"""
-    bar_mean: float
+    bar_mean: float | None
     """mean over prompts of the score of that"""
     kl_price: float
     """score that a nat of KL costs"""
@@ -145,7 +144,7 @@ class Bench:
             deviation_within=deviation_within,
             unscorable=1 - len(known) / len(self.raw),
             bar=bar,
-            bar_mean=fmean(by_score) if by_score else math.nan,
+            bar_mean=fmean(by_score) if by_score else None,
             kl_price=self.kl_price,
             constant_parts=self._constant_parts(),
             probes=probes,

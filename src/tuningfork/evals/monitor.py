@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tuningfork.artifacts.files import write_text
 from tuningfork.settings import Input, Settings
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Monitor:
                 )
             if self.settings.keep == "best":
                 self._keep_if_best(0, found)
-            file.write_text(json.dumps(found), encoding="utf-8")
+            write_text(file, json.dumps(found))
         return json.loads(file.read_text(encoding="utf-8"))
 
     def _look(self, step: int | None) -> dict[str, float]:

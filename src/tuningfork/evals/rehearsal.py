@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from tuningfork.artifacts.files import write_text
 from tuningfork.evals.bench import Bench, Shape
 from tuningfork.settings import Settings
 
@@ -68,7 +69,7 @@ def rehearse(
         bench = Bench(
             stage, settings, collector, [rows[i] for i in chosen], [prompts[i] for i in chosen], shape, kl_price, gold
         )
-        kept.write_text(json.dumps(asdict(bench.result())), encoding="utf-8")
+        write_text(kept, json.dumps(asdict(bench.result())))
     found = json.loads(kept.read_text(encoding="utf-8"))
     return _report(stage, settings, found)
 
@@ -96,10 +97,8 @@ def _report(stage: StageContext, settings: RehearsalSettings, found: dict[str, A
                 "keeps training from it"
             )
     if not found["faults"]:
-        best = max(found["probes"].items(), key=lambda item: item[1]["beats"], default=("none", {"beats": 0.0}))
-        message = (
-            f"the reward varies, and no probe beats {found['bar']} (nearest: {best[0]}, on {best[1]['beats']:.0%})"
-        )
+        most = max(probed["beats"] for probed in probes.values())
+        message = f"the reward varies, and no probe beats {found['bar']} on more than {most:.0%} of the prompts"
         stage.gate("rehearsal", True, message)
         return True
     reason = "; ".join(found["faults"])
