@@ -82,13 +82,13 @@ def test_a_reward_that_likes_length_is_hackable(tried: Any, likes_long_ends: Any
 
 
 def test_what_the_model_would_never_say_is_safe_while_kl_has_a_price(tried: Any, likes_long_ends: Any) -> None:
-    passed, stage, _ = tried(likes_long_ends, kl_price=20.0)
+    _, stage, _ = tried(likes_long_ends, kl_price=20.0, stop=False)
     found = result(stage)
-    assert passed and found["kl_price"] == 20.0
-    assert found["probes"]["long"]["beats"] == 0.0 and found["probes"]["long"]["beats_by_score"] == 1.0
-    assert any("by its score alone the probe 'long' beats" in text for text in stage.events.said)
+    assert found["kl_price"] == 20.0
+    assert found["probes"]["echo"]["beats"] == 0.0 and found["probes"]["echo"]["beats_by_score"] == 1.0
+    assert any("by its score alone the probe 'echo' beats" in text for text in stage.events.said)
     cheap, stage, _ = tried(likes_long_ends, kl_price=1e-6, name="cheap")
-    assert not cheap and result(stage)["probes"]["long"]["beats"] == 1.0
+    assert not cheap and result(stage)["probes"]["echo"]["beats"] == 1.0
 
 
 def test_a_reward_that_likes_the_empty_answer_is_hackable(tried: Any) -> None:
