@@ -148,7 +148,7 @@ ROUNDS = """  - rejection:
       reward: {name: learned, model: reward/model}
       samples_per_prompt: 4
       sampling: {max_new_tokens: 12}
-      select: {name: statistical, keep: 2}
+      select: {name: statistical, beta: 0.05, keep: 2}
   - sft:
       id: learnt2
       model: learnt/model

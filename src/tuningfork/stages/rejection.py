@@ -149,7 +149,12 @@ def _select(
     """The candidates that the rule keeps, by prompt; draws depend on (seed, prompt) alone."""
     from tuningfork.randomness import numpy_generator
 
-    uniforms = [numpy_generator(stage.seed, "selection", group[0].id).random for group in groups]
+    draws = [numpy_generator(stage.seed, "selection", group[0].id) for group in groups]
+    # Rules that accept in order, until they have enough, would favour the rounds that come first.
+    groups = [
+        [group[place] for place in draw.permutation(len(group))] for group, draw in zip(groups, draws, strict=True)
+    ]
+    uniforms = [draw.random for draw in draws]
     scores = [[candidate.score for candidate in group] for group in groups]
     places = selection.load(settings.select.name).select(scores, uniforms, settings.select)
     return [[group[place] for place in chosen] for group, chosen in zip(groups, places, strict=True)]
