@@ -126,6 +126,82 @@ def test_preferences_can_take_the_place_of_reward_and_rl(straight: Path, tmp_pat
     assert chat.returncode == 0 and "before  " in chat.stdout and "after   " in chat.stdout, chat.stderr
 
 
+ROUNDS = """  - rejection:
+      prompts: world/prompts_train.jsonl
+      limit: 40
+      reward: {name: learned, model: reward/model}
+      samples_per_prompt: 4
+      sampling: {max_new_tokens: 12}
+  - sft:
+      id: learnt
+      model: sft/model
+      data: rejection/demonstrations.jsonl
+      steps: 6
+      batch_rows: 8
+      replay: {data: world/replay.jsonl, rows: 4, length: 32}
+  - rejection:
+      id: rejection2
+      policy: learnt/model
+      pool: rejection/candidates.jsonl
+      prompts: world/prompts_train.jsonl
+      limit: 40
+      reward: {name: learned, model: reward/model}
+      samples_per_prompt: 4
+      sampling: {max_new_tokens: 12}
+      select: {name: statistical, beta: 0.05, keep: 2}
+  - sft:
+      id: learnt2
+      model: learnt/model
+      data: rejection2/demonstrations.jsonl
+      steps: 6
+      batch_rows: 8
+      replay: {data: world/replay.jsonl, rows: 4, length: 32}
+  - best_of:
+      policy: learnt2/model
+      prompts: world/prompts_monitor.jsonl
+      limit: 24
+      reward: {name: learned, model: reward/model}
+      samples: 4
+      sampling: {max_new_tokens: 12}
+      gold: {name: colours, truth: world}
+"""
+
+
+def test_rounds_of_rejection_sampling_can_take_the_place_of_rl(straight: Path, tmp_path: Path) -> None:
+    text = RECIPE.read_text().replace("tiny-world.yaml", str(HERE / "tiny-world.yaml"))
+    text = text[: text.index("  - rl:")] + ROUNDS + text[text.index("  - evaluate:") :]
+    text = text.replace("  - evaluate:", "  - evaluate:\n      after: learnt2/model")
+    recipe, out = tmp_path / "rounds.yaml", straight.with_name("rounds")
+    recipe.write_text(text)
+    said = finish(out, recipe=recipe)
+    assert said.count("taken from the store") == 5 and "gate demonstrations: passed" in said
+    first, second = (
+        json.loads((out / stage / "manifest.json").read_text())["figures"] for stage in ("6-rejection", "8-rejection2")
+    )
+    assert first["score_kept"] > first["score_pool"] and second["score_kept"] > second["score_pool"]
+    assert second["candidates"] > first["candidates"] and second["prompts"] >= first["prompts"]
+    assert weights(out, "9-learnt2") != weights(out, "7-learnt") != weights(out, "3-sft")
+    curve = [json.loads(line) for line in (out / "10-best_of" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in curve] == [1, 2, 3, 4] and any(name.startswith("gold/") for name in curve[0])
+    assert curve[-1]["score_mean"] > curve[0]["score_mean"] and curve[0]["kl_bound"] == 0
+    page = (out / "report.html").read_text()
+    assert "score (proxy)" in page and "√KL" in page
+    assert json.loads((out / "summary.json").read_text())["verdict"] in ("better", "worse", "broken", "cannot_tell")
+
+
+def test_the_rehearsal_of_the_reward_stands_in_the_report(straight: Path) -> None:
+    found = json.loads((straight / "6-rl" / "manifest.json").read_text())["figures"]["rehearsal"]
+    assert {"empty", "repeated", "echo", "long", "words alone", "swaps"} == found["beats"].keys()
+    assert "rehearsal · beats · swaps" in html.unescape((straight / "report.html").read_text())
+
+
+def test_a_hackable_reward_stops_the_run_before_it_trains(straight: Path) -> None:
+    out = straight.with_name("hacked")
+    said = finish(out, "rl.rehearsal.stop=true", "rl.kl.coefficient=0", "rl.rehearsal.beaten_share=0", code=3)
+    assert "rl did not pass its check" in said and "hackable" in said and "Traceback" not in said
+    assert not (out / "6-rl" / "model").exists() and not (out / "7-evaluate").exists()
+
+
 def test_the_same_command_again_does_nothing(straight: Path) -> None:
     before = {stage: (straight / stage / "manifest.json").stat().st_mtime_ns for stage in STAGES}
     said = finish(straight)

@@ -136,6 +136,12 @@ _LIST = (
            "time of the forwards of policy, reference and critic over a batch of responses"),
     Metric("gold_mean", "gold", "", "higher", "rollout",
            "mean verdict of the gold judge on monitor prompts; never part of the reward", True),
+    Metric("kl_bound", "KL bound of best of n", "nats/response", "neither", "rollout",
+           "log n - (n - 1) / n: most that choosing the best of n responses can leave the model by"),
+    Metric("length_warning", "length warning", "", "lower", "rollout",
+           "1 where responses are far longer or shorter than before training, else 0"),
+    Metric("repetition_warning", "repetition warning", "", "lower", "rollout",
+           "1 where responses repeat themselves far more than before training, else 0"),
     # texts
     Metric("distinct_2", "variety (distinct-2)", "share", "neither", "text",
            "different word pairs over all word pairs of all answers"),

@@ -151,7 +151,7 @@ def _against_kl(run: StageRun, name: str) -> list[tuple[float, float]]:
     """(√KL, value) in order of √KL; a row without KL has that of the last row before it."""
     kl, points = 0.0, []
     for row in run.metrics:
-        near = row.get("monitor/kl", row.get("kl"))
+        near = row.get("monitor/kl", row.get("kl", row.get("kl_bound")))
         kl = max(0.0, float(near)) if is_number(near) else kl
         if is_number(row.get(name)):
             points.append((kl**0.5, float(row[name])))

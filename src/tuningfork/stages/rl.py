@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from tuningfork.evals.monitor import MonitorSettings
+from tuningfork.evals.rehearsal import RehearsalSettings
 from tuningfork.methods import policy as policy_methods
 from tuningfork.methods.kl import Settings as KLSettings
 from tuningfork.methods.kl import controller as kl_controller
@@ -21,10 +23,8 @@ from tuningfork.train.settings import OptimizerSettings, ReplaySettings
 
 if TYPE_CHECKING:
     from tuningfork.batch import Needs
-    from tuningfork.model.backbone import Backbone
-    from tuningfork.reward.base import Reward
-    from tuningfork.rollout.rollout import Rollout
     from tuningfork.streams.collection import ScoredRollouts
+    from tuningfork.streams.scoring import ScoringSampler
 
 MethodSettings = policy_methods.settings_choice()
 
@@ -40,21 +40,6 @@ class ScaleSettings(Settings):
     """deviation to divide by, instead of measuring it"""
     samples: int = Field(default=256, ge=8)
     """answers of the reference to measure on"""
-
-
-class MonitorSettings(Settings):
-    """What is looked at during training, on prompts that are neither trained on nor part of the test."""
-
-    prompts: Input
-    """prompts to answer"""
-    every: int = Field(default=10, ge=1)
-    """iterations between two looks"""
-    limit: int = Field(default=128, ge=1)
-    """how many of the prompts are used"""
-    gold: str | None = None
-    """name of a gold judge that looks too; what it sees is drawn beside the reward and changes nothing"""
-    truth: Input | None = None
-    """artifact that holds what the gold judge knows"""
 
 
 class ValueSettings(Settings):
@@ -104,13 +89,16 @@ class StageSettings(Settings):
     replay: ReplaySettings | None = None
     """earlier text trained beside the rewards (PPO-ptx)"""
     monitor: MonitorSettings | None = None
-    """what is looked at during training"""
+    """what is looked at during training, what is kept of it, and what ends it"""
+    rehearsal: RehearsalSettings | None = RehearsalSettings()
+    """the reward is tried out before training; a dead or hackable one stops the run. Empty leaves it out"""
 
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Train the policy against the reward; save the merged model, its adapter and the value head."""
     from tuningfork.data.jsonl import read_jsonl
     from tuningfork.evals.answers import make_prompts
+    from tuningfork.evals.monitor import Monitor
     from tuningfork.model.heads import ValueHead
     from tuningfork.model.loading import load_backbone
     from tuningfork.model.saving import save_backbone, verify_saved
@@ -118,6 +106,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     from tuningfork.reward import load_reward
     from tuningfork.streams.collection import Collector, Plan
     from tuningfork.streams.rollouts import Actor, RolloutStream
+    from tuningfork.streams.scoring import ScoringSampler
     from tuningfork.streams.text import replay_stream
     from tuningfork.train.loop import Hook, Loop
 
@@ -139,8 +128,17 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         else f"reference: a copy, {extra_bytes / 2**20:.0f} MiB"
     )
     prompts = make_prompts(backbone, rows)
-    sampler = _Sampler(stage, settings, backbone, reward)
-    mean, deviation = sampler.reference_scale(prompts, rows)
+    sampler = ScoringSampler(
+        stage,
+        backbone,
+        reward,
+        settings.sampling,
+        samples_per_prompt=settings.samples_per_prompt,
+        chunk=settings.chunk,
+    )
+    mean, deviation = scale = _reference_scale(stage, settings.scale_reward, sampler, prompts, rows)
+    if not _may_begin(stage, settings, sampler, rows, prompts, scale):
+        return
     plan = Plan(
         settings.iterations,
         settings.prompts_per_iteration,
@@ -185,11 +183,16 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     streams: list[Any] = [stream]
     if settings.replay:
         streams.append(replay_stream(backbone, settings.replay, stage.inputs["replay.data"].reference, stage.seed))
-    hooks = []
-    if settings.monitor:
-        hooks.append(Hook(settings.monitor.every * plan.steps_per_iteration, _make_monitor(stage, settings, sampler)))
     modules = {"policy": backbone.model, **heads}
-    Loop(stage, modules, streams, settings.optimizer, plan.num_steps, label="rl", hooks=hooks).run()
+    loop = Loop(stage, modules, streams, settings.optimizer, plan.num_steps, label="rl")
+    monitor = None
+    if settings.monitor:
+        monitor = Monitor(stage, settings.monitor, sampler, modules, mean, deviation, _kl_price(settings))
+        loop.hooks = [Hook(settings.monitor.every * plan.steps_per_iteration, monitor)]
+        loop.is_over = monitor.is_over
+    loop.run()
+    if monitor:
+        monitor.finish(plan.num_steps)
     save_backbone(backbone, stage.out / "model")
     verify_saved(backbone, stage.out / "model")
     if value_head is not None:
@@ -211,133 +214,68 @@ def _check(settings: StageSettings, needs: Needs) -> None:
         )
     if not needs.values and settings.value != ValueSettings():
         raise RecipeError(f"rl.value has no effect: {name} has no critic; remove it")
-    if getattr(settings.method, "kl_in", "none") == "none" and settings.kl != KLSettings():
+    if _charges_nothing(settings) and settings.kl != KLSettings():
         raise RecipeError(f"rl.kl has no effect: {name} as set charges no KL; remove it, or set method.kl_in")
 
 
-class _Sampler:
-    """Samples responses of the policy and scores them."""
-
-    def __init__(self, stage: StageContext, settings: StageSettings, backbone: Backbone, reward: Reward) -> None:
-        from tuningfork.rollout.sampler import LocalEngine
-
-        self.stage, self.settings, self.backbone, self.reward = stage, settings, backbone, reward
-        self.engine = LocalEngine(backbone, runtime=stage.runtime, say=stage.events.say)
-
-    def sample(
-        self, prompts: Sequence[Any], purpose: object, num_samples: int, *, greedy: bool = False
-    ) -> list[Rollout]:
-        """Responses drawn with random numbers that depend on (seed, purpose, prompt, sample) alone."""
-        from tuningfork.randomness import derive_seed
-        from tuningfork.rollout.rollout import sample
-
-        how = self.settings.sampling
-        if greedy:
-            how = SamplingSettings(max_new_tokens=how.max_new_tokens, greedy=True)
-        return sample(
-            self.engine, prompts, how, seed=derive_seed(self.stage.seed, "rl", purpose), num_samples=num_samples
-        )
-
-    def collect(
-        self, prompts: Sequence[Any], rows: Sequence[Mapping[str, Any]], purpose: object, *, greedy: bool = False
-    ) -> ScoredRollouts:
-        """Rollouts and raw scores, several for each prompt; or the one greedy response to each."""
-        from dataclasses import replace
-
-        from tuningfork.streams.collection import join_scored
-
-        per_prompt = 1 if greedy else self.settings.samples_per_prompt
-        size = max(1, self.settings.chunk // per_prompt) if self.settings.chunk else len(prompts)
-        parts = []
-        for start in range(0, len(prompts), size):
-            rollouts = self.sample(prompts[start : start + size], purpose, per_prompt, greedy=greedy)
-            # Groups are numbered within a call; what is collected at once is one set of groups.
-            rollouts = [replace(rollout, group=rollout.group + start) for rollout in rollouts]
-            parts.append(self.score(rollouts, [row for row in rows[start : start + size] for _ in range(per_prompt)]))
-        return join_scored(parts)
-
-    def score(self, rollouts: Sequence[Rollout], rows: Sequence[Mapping[str, Any]]) -> ScoredRollouts:
-        """Raw scores of rollouts and the mean of each part."""
-        from tuningfork.reward.base import Item
-        from tuningfork.streams.collection import ScoredRollouts
-
-        texts = self.backbone.decode([rollout.response_ids for rollout in rollouts])
-        scores = self.reward.score(
-            [
-                Item(row["prompt"], text, row, rollout.prompt_ids, rollout.response_ids)
-                for rollout, text, row in zip(rollouts, texts, rows, strict=True)
-            ]
-        )
-        parts: dict[str, list[float]] = {}
-        for score in scores:
-            for name, value in score.parts.items():
-                parts.setdefault(name, []).append(value)
-        means = {name: sum(values) / len(values) for name, values in parts.items()}
-        return ScoredRollouts(rollouts, [s.total for s in scores], means, [s.prefixes for s in scores])
-
-    def reference_scale(self, prompts: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-        """Mean and deviation of the raw scores of the reference's own answers; 0 and 1 when not asked for.
-
-        Measured once, before any update, and kept with the checkpoints: a resumed run has another policy.
-        """
-        from dataclasses import replace
-
-        from tuningfork.reward.scale import ScoreScale
-
-        wanted = self.settings.scale_reward
-        if wanted.by == "none":
-            return 0.0, 1.0
-        kept = self.stage.work / "scale.json"
-        if not kept.is_file():
-            count = min(wanted.samples, len(prompts))
-            chosen = range(0, len(prompts) // count * count, len(prompts) // count)
-            scored = self.score(self.sample([prompts[i] for i in chosen], "scale", 1), [rows[i] for i in chosen])
-            ScoreScale.fit(scored.scores).save(kept)
-        scale = ScoreScale.load(kept)
-        scale = scale if wanted.mean is None else replace(scale, mean=wanted.mean)
-        scale = scale if wanted.deviation is None else replace(scale, deviation=wanted.deviation)
-        self.stage.figures.update(reference_mean=scale.mean, reference_deviation=scale.deviation)
-        self.stage.events.say(
-            f"scores of the reference: mean {scale.mean:.3f}, deviation {scale.deviation:.3f}; taken as 0 and 1"
-        )
-        return scale.mean, scale.deviation
+def _kl_price(settings: StageSettings) -> float:
+    """Normalised score that a nat of KL costs at the start."""
+    return 0.0 if _charges_nothing(settings) else settings.kl.coefficient
 
 
-def _make_monitor(stage: StageContext, settings: StageSettings, sampler: _Sampler) -> Any:
-    """A look at the policy on monitor prompts: mean score, KL, EOS rate, the gold judge's view, and a few texts kept."""
-    from pathlib import Path
+def _charges_nothing(settings: StageSettings) -> bool:
+    """Whether the method takes no price for KL, so that the stage's coefficient has no effect."""
+    return getattr(settings.method, "kl_in", "none") == "none"
 
-    from tuningfork.data.jsonl import read_jsonl
-    from tuningfork.errors import RecipeError
-    from tuningfork.evals.answers import make_prompts, to_answers
-    from tuningfork.evals.gold import load_gold
-    from tuningfork.evals.logprobs import response_logprobs
 
-    assert settings.monitor is not None
+def _reference_scale(
+    stage: StageContext, wanted: ScaleSettings, sampler: ScoringSampler, prompts: Sequence[Any], rows: Sequence[Any]
+) -> tuple[float, float]:
+    """Mean and deviation of the raw scores of the reference's own answers; 0 and 1 when not asked for.
+
+    Measured once, before any update, and kept with the checkpoints: a resumed run has another policy.
+    """
+    from dataclasses import replace
+
+    from tuningfork.reward.scale import ScoreScale
+
+    if wanted.by == "none":
+        return 0.0, 1.0
+    kept = stage.work / "scale.json"
+    if not kept.is_file():
+        count = min(wanted.samples, len(prompts))
+        chosen = range(0, len(prompts) // count * count, len(prompts) // count)
+        scored = sampler.score(sampler.sample([prompts[i] for i in chosen], "scale", 1), [rows[i] for i in chosen])
+        ScoreScale.fit(scored.scores).save(kept)
+    scale = ScoreScale.load(kept)
+    scale = scale if wanted.mean is None else replace(scale, mean=wanted.mean)
+    scale = scale if wanted.deviation is None else replace(scale, deviation=wanted.deviation)
+    stage.figures.update(reference_mean=scale.mean, reference_deviation=scale.deviation)
+    stage.events.say(
+        f"scores of the reference: mean {scale.mean:.3f}, deviation {scale.deviation:.3f}; taken as 0 and 1"
+    )
+    return scale.mean, scale.deviation
+
+
+def _may_begin(
+    stage: StageContext,
+    settings: StageSettings,
+    sampler: ScoringSampler,
+    rows: Sequence[Any],
+    prompts: Sequence[Any],
+    scale: tuple[float, float],
+) -> bool:
+    """Whether the rehearsal lets training begin; on monitor prompts where a gold judge knows them."""
+    from tuningfork.evals.monitor import deciding_measure, load_monitor_gold, monitor_prompts
+    from tuningfork.evals.rehearsal import Shape, rehearse
+
+    if settings.rehearsal is None:
+        return True
+    judge = load_monitor_gold(stage, settings.monitor) if settings.monitor else None
     gold = None
-    if settings.monitor.gold:
-        if settings.monitor.truth is None:
-            raise RecipeError("rl.monitor.gold needs truth: the artifact that holds what the gold judge knows")
-        gold = load_gold(settings.monitor.gold, Path(stage.inputs["monitor.truth"].reference))
-    rows = read_jsonl(stage.inputs["monitor.prompts"].reference, required=("id", "prompt"))[: settings.monitor.limit]
-    prompts = make_prompts(sampler.backbone, rows)
-
-    def look(step: int) -> dict[str, float]:
-        rollouts = sampler.sample(prompts, "monitor", 1)
-        scored = sampler.score(rollouts, rows)
-        own, reference = (response_logprobs(sampler.backbone, rollouts, role=role) for role in ("policy", "reference"))
-        known = [score for score in scored.scores if score is not None]
-        answers = to_answers(sampler.backbone, rollouts)
-        for row, answer, score in list(zip(rows, answers, scored.scores, strict=True))[:4]:
-            stage.sample(step=step, prompt=row["prompt"], response=answer.text, score=score)
-        judged = gold.judge(rows, answers) if gold else []
-        names = sorted({name for values in judged for name in values})
-        found = {name: [values[name] for values in judged if name in values] for name in names}
-        return {
-            **{f"gold/{name}": sum(values) / len(values) for name, values in found.items()},
-            "monitor/score_mean": sum(known) / max(1, len(known)),
-            "monitor/kl": sum(float((a - b).sum()) for a, b in zip(own, reference, strict=True)) / len(rollouts),
-            "monitor/eos": sum(rollout.finish_reason == "stop" for rollout in rollouts) / len(rollouts),
-        }
-
-    return look
+    if judge is not None and settings.monitor is not None:
+        gold = judge, deciding_measure(judge, settings.monitor.gold_measure)
+        rows, prompts = monitor_prompts(stage, settings.monitor, sampler)
+    shape = Shape(settings.shaping, *scale)
+    price = _kl_price(settings)
+    return rehearse(stage, settings.rehearsal, sampler, rows, prompts, shape=shape, kl_price=price, gold=gold)

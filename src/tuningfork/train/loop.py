@@ -112,6 +112,8 @@ class Loop:
     checkpoint_seconds: float = 60.0
     checkpoint_every: int | None = None
     hooks: Sequence[Hook] = ()
+    is_over: Callable[[], bool] = lambda: False
+    """asked after the hooks of each step; true ends the training there. What it says has to follow from what hooks saw"""
 
     def __post_init__(self) -> None:
         self.optimizer = build_optimizer(self.modules, self.settings)
@@ -135,6 +137,8 @@ class Loop:
                 if metrics:
                     self.stage.events.log(step=step, **metrics)
                 bar.advance(1, **{k: v for k, v in metrics.items() if k in ("loss", "score_mean", "kl")})
+                if self.is_over():
+                    break  # without a checkpoint: a resumed run comes here again, and does not go on
                 self._save_if_due(step)
         return metrics
 

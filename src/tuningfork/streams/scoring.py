@@ -1,0 +1,84 @@
+"""Responses of a policy and their scores: what the RL stage, its rehearsal and its monitor share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tuningfork.randomness import derive_seed
+from tuningfork.reward.base import Item
+from tuningfork.rollout.rollout import Prompt, Rollout, sample
+from tuningfork.rollout.sampler import LocalEngine
+from tuningfork.rollout.settings import SamplingSettings
+from tuningfork.streams.collection import ScoredRollouts, join_scored
+
+if TYPE_CHECKING:
+    from tuningfork.model.backbone import Backbone
+    from tuningfork.reward.base import Reward, Score
+    from tuningfork.stage import StageContext
+
+Row = Mapping[str, Any]
+
+
+class ScoringSampler:
+    """Samples responses of the policy and scores them."""
+
+    def __init__(
+        self,
+        stage: StageContext,
+        backbone: Backbone,
+        reward: Reward,
+        sampling: SamplingSettings,
+        *,
+        samples_per_prompt: int = 1,
+        chunk: int | None = None,
+    ) -> None:
+        """`chunk`: responses sampled and scored at a time, which bounds memory; the result does not depend on it."""
+        self.stage, self.backbone, self.reward, self.sampling = stage, backbone, reward, sampling
+        self.samples_per_prompt, self.chunk = samples_per_prompt, chunk
+        self.engine = LocalEngine(backbone, runtime=stage.runtime, say=stage.events.say)
+
+    def sample(
+        self, prompts: Sequence[Prompt], purpose: object, num_samples: int, *, greedy: bool = False
+    ) -> list[Rollout]:
+        """Responses drawn with random numbers that depend on (seed, purpose, prompt, sample) alone."""
+        how = self.sampling
+        if greedy:
+            how = SamplingSettings(max_new_tokens=how.max_new_tokens, greedy=True)
+        seed = derive_seed(self.stage.seed, "rl", purpose)
+        return sample(self.engine, prompts, how, seed=seed, num_samples=num_samples)
+
+    def collect(
+        self, prompts: Sequence[Prompt], rows: Sequence[Row], purpose: object, *, greedy: bool = False
+    ) -> ScoredRollouts:
+        """Rollouts and raw scores, several for each prompt; or the one greedy response to each."""
+        per_prompt = 1 if greedy else self.samples_per_prompt
+        size = max(1, self.chunk // per_prompt) if self.chunk else len(prompts)
+        parts = []
+        for start in range(0, len(prompts), size):
+            rollouts = self.sample(prompts[start : start + size], purpose, per_prompt, greedy=greedy)
+            # Groups are numbered within a call; what is collected at once is one set of groups.
+            rollouts = [replace(rollout, group=rollout.group + start) for rollout in rollouts]
+            parts.append(self.score(rollouts, [row for row in rows[start : start + size] for _ in range(per_prompt)]))
+        return join_scored(parts)
+
+    def score(self, rollouts: Sequence[Rollout], rows: Sequence[Row]) -> ScoredRollouts:
+        """Raw scores of rollouts and the mean of each part."""
+        scores = self.scores(rollouts, rows)
+        parts: dict[str, list[float]] = {}
+        for score in scores:
+            for name, value in score.parts.items():
+                parts.setdefault(name, []).append(value)
+        means = {name: sum(values) / len(values) for name, values in parts.items()}
+        return ScoredRollouts(rollouts, [s.total for s in scores], means, [s.prefixes for s in scores])
+
+    def scores(self, rollouts: Sequence[Rollout], rows: Sequence[Row]) -> list[Score]:
+        """What the reward says of each rollout, whose prompt has the row beside it."""
+        texts = self.backbone.decode([rollout.response_ids for rollout in rollouts])
+        return self.reward.score(
+            [
+                Item(row["prompt"], text, row, rollout.prompt_ids, rollout.response_ids)
+                for rollout, text, row in zip(rollouts, texts, rows, strict=True)
+            ]
+        )
