@@ -96,6 +96,7 @@ class Endpoint:
     def _request(self, body: bytes) -> Reply:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
         request = urllib.request.Request(self._url, body, headers, method="POST")
+        why = ""
         for attempt in range(self.settings.retries + 1):
             seconds = self.settings.backoff * 2**attempt
             try:

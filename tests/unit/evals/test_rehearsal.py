@@ -92,7 +92,7 @@ def test_what_the_model_would_never_say_is_safe_while_kl_has_a_price(tried: Any,
 
 
 def test_a_reward_that_likes_the_empty_answer_is_hackable(tried: Any) -> None:
-    passed, stage, _ = tried(lambda item: -float(len(item.response_ids)) - 0.01 * (sum(item.response_ids) % 7))
+    passed, stage, _ = tried(lambda item: -float(len(item.response_ids)) - 0.01 * (sum(item.response_ids or ()) % 7))
     assert not passed and result(stage)["probes"]["empty"]["beats"] > 0.5
 
 
@@ -113,7 +113,7 @@ def test_a_stop_can_be_a_warning(tried: Any, likes_long_ends: Any) -> None:
 def test_a_reward_that_likes_only_honest_answers_passes(tried: Any, tiny_backbone: Any) -> None:
     # Only what the model says by itself: the sampled texts, by the tokens they were sampled with.
     passed, stage, reward = tried(
-        lambda item: -1.0 if item.response_ids[-1] == tiny_backbone.eos_id else 1.0 + sum(item.response_ids) % 13
+        lambda item: -1.0 if item.response_ids[-1] == tiny_backbone.eos_id else 1.0 + sum(item.response_ids or ()) % 13
     )
     assert (
         passed
@@ -126,7 +126,7 @@ def test_a_reward_that_likes_only_honest_answers_passes(tried: Any, tiny_backbon
 
 def test_constant_parts_are_named(tried: Any) -> None:
     def score(item: Item) -> Score:
-        length = float(sum(item.response_ids) % 11)
+        length = float(sum(item.response_ids or ()) % 11)
         return Score(length, {"length": length, "politeness": 0.0})
 
     _, stage, _ = tried(score, stop=False, swaps=0)
@@ -167,7 +167,7 @@ def test_a_reward_that_refuses_a_probe_scores_it_not_at_all(tried: Any) -> None:
     def score(item: Item) -> float:
         if not item.response.strip():
             raise RunError("it could not score 2 of 2 responses; the first: division by zero")
-        return float(sum(item.response_ids) % 11)
+        return float(sum(item.response_ids or ()) % 11)
 
     _, stage, _ = tried(score, stop=False, swaps=0)
     empty = result(stage)["probes"]["empty"]
@@ -177,7 +177,7 @@ def test_a_reward_that_refuses_a_probe_scores_it_not_at_all(tried: Any) -> None:
 def test_scores_are_compared_as_training_sees_them(tried: Any) -> None:
     clipped = ShapingSettings(missing_eos_score=None, clip=0.5)
     passed, stage, _ = tried(
-        lambda item: 1.0 + len(item.response) + 0.1 * (sum(item.response_ids) % 7), shaping=clipped
+        lambda item: 1.0 + len(item.response) + 0.1 * (sum(item.response_ids or ()) % 7), shaping=clipped
     )
     assert passed, "all are clipped to one score: a long answer gains nothing"
     assert stage.figures["rehearsal"]["bar_mean"] == 0.5
@@ -200,9 +200,9 @@ def test_it_draws_from_nothing_that_training_draws_from(tried: Any, tiny_backbon
     torch.manual_seed(0)
     random.seed(0)
     np.random.seed(0)
-    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    before = torch.get_rng_state(), random.getstate(), str(np.random.get_state())
     weights = [parameter.clone() for parameter in tiny_backbone.model.parameters()]
-    tried(lambda item: float(sum(item.response_ids) % 11), stop=False)
+    tried(lambda item: float(sum(item.response_ids or ()) % 11), stop=False)
     assert torch.equal(before[0], torch.get_rng_state()) and before[1] == random.getstate()
-    assert before[2] == np.random.get_state()[1].tolist()
+    assert before[2] == str(np.random.get_state())
     assert all(torch.equal(a, b) for a, b in zip(weights, tiny_backbone.model.parameters(), strict=True))

@@ -64,7 +64,7 @@ def serving(say: Say) -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, *arguments: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             return None
 
     found = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
