@@ -75,6 +75,8 @@ def page(name: str, command: str, summary: Summary, folder: Path) -> str:
         f"Seeds: {', '.join(map(str, summary.seeds))}. {summary.seconds or 0:.0f} s a seed, peak {summary.peak_memory_mb or 0:.0f} MB."
     )
     runs = sorted(folder.glob("seed-*")) or [folder]
+    bits = [f"{_figures(run, 'pretrain')['bits_per_byte']:.3f}" for run in runs]
+    lines.append(f"Bits per byte of the pretrained model on held-out text: {', '.join(bits)}.")
     lines += ["", *_curves(name, runs)]
     lines += ["", "## Gates", "", *(f"- {_gate(g.stage, g.seed)} {g.name}: {g.message}" for g in summary.gates)]
     return "\n".join([*lines, "", *_samples(runs[0])]) + "\n"
@@ -87,6 +89,11 @@ def _gate(stage: str, seed: int | None) -> str:
 def _rows(run_folder: Path, stage: str, file: str) -> list[dict[str, Any]]:
     (path,) = run_folder.glob(f"*-{stage}/{file}")
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _figures(run_folder: Path, stage: str) -> dict[str, Any]:
+    (path,) = run_folder.glob(f"*-{stage}/manifest.json")
+    return json.loads(path.read_text(encoding="utf-8"))["figures"]
 
 
 def _curves(name: str, runs: list[Path]) -> list[str]:
