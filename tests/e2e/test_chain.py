@@ -173,7 +173,7 @@ def test_rounds_of_rejection_sampling_can_take_the_place_of_rl(straight: Path, t
     text = text.replace("  - evaluate:", "  - evaluate:\n      after: learnt2/model")
     recipe, out = tmp_path / "rounds.yaml", straight.with_name("rounds")
     recipe.write_text(text)
-    said = finish(out, recipe=recipe)
+    said = finish(out, "second_read=true", recipe=recipe)
     assert said.count("taken from the store") == 5 and "gate demonstrations: passed" in said
     first, second = (
         json.loads((out / stage / "manifest.json").read_text())["figures"] for stage in ("6-rejection", "8-rejection2")
@@ -197,7 +197,8 @@ def test_the_rehearsal_of_the_reward_stands_in_the_report(straight: Path) -> Non
 
 def test_a_hackable_reward_stops_the_run_before_it_trains(straight: Path) -> None:
     out = straight.with_name("hacked")
-    said = finish(out, "rl.rehearsal.stop=true", "rl.kl.coefficient=0", "rl.rehearsal.beaten_share=0", code=3)
+    free = ("rl.rehearsal.stop=true", "rl.kl={coefficient: 0}", "rl.rehearsal.beaten_share=0", "second_read=true")
+    said = finish(out, *free, code=3)
     assert "rl did not pass its check" in said and "hackable" in said and "Traceback" not in said
     assert not (out / "6-rl" / "model").exists() and not (out / "7-evaluate").exists()
 

@@ -88,3 +88,8 @@ def test_the_bound_holds_where_responses_repeat() -> None:
         below += share
     assert 0 < kl < kl_bound(n)
     assert kl_bound(1) == 0.0
+
+
+def test_values_stand_beside_all_scores() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        expected_best([1.0, 2.0, 3.0], 2, [1.0, 2.0])

@@ -2,6 +2,9 @@
 
 import random
 
+import pytest
+from pydantic import ValidationError
+
 from tuningfork.methods.selection import load, raft
 from tuningfork.methods.selection.raft import Settings
 
@@ -47,3 +50,11 @@ def test_order_does_not_matter_and_ties_are_broken_at_random() -> None:
     assert raft.select([[1.0, 1.0, 0.0]], uniforms(1, 7), Settings()) == raft.select(
         [[1.0, 1.0, 0.0]], uniforms(1, 7), Settings()
     )
+
+
+def test_settings_and_arguments_that_make_no_sense_are_refused() -> None:
+    assert Settings().keep == 1
+    with pytest.raises(ValidationError):
+        Settings(keep=0)
+    with pytest.raises(ValueError, match="shorter"):
+        raft.select([[1.0, 2.0], [1.0, 3.0]], uniforms(1), Settings())

@@ -59,3 +59,11 @@ def test_quantile_of_ties_and_of_nothing() -> None:
 def test_a_quantile_is_a_share() -> None:
     with pytest.raises(ValidationError, match="a quantile lies from 0 to below 1"):
         Settings(threshold=1.0)
+
+
+def test_defaults_and_what_makes_no_sense() -> None:
+    assert (Settings().threshold, Settings().most, quantile([], 0.5)) == (0.7, 4, 0.0)
+    with pytest.raises(ValidationError):
+        Settings(most=0)
+    with pytest.raises(ValueError, match="shorter"):
+        rest.select([[1.0, 2.0], [1.0, 3.0]], uniforms(1), Settings())

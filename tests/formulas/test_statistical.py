@@ -5,7 +5,9 @@ import random
 from collections import Counter
 from itertools import pairwise
 
+import pytest
 from checks import close
+from pydantic import ValidationError
 
 from tuningfork.methods.selection import statistical
 from tuningfork.methods.selection.statistical import Settings, accept
@@ -103,3 +105,15 @@ def test_prompts_draw_from_their_own_numbers() -> None:
     assert both == swapped[::-1]
     assert statistical.select([[]], [random.Random(0).random], Settings()) == [[]]
     close(Settings().beta, 0.5)
+
+
+@pytest.mark.parametrize("values", [{"keep": 0}, {"beta": 0.0}])
+def test_settings_that_make_no_sense_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate(values)
+
+
+def test_defaults_and_a_draw_for_each_prompt() -> None:
+    assert (Settings().beta, Settings().keep) == (0.5, 8)
+    with pytest.raises(ValueError, match="shorter"):
+        statistical.select([[1.0, 2.0], [1.0, 3.0]], [lambda: 0.5], Settings())
