@@ -117,3 +117,8 @@ def test_defaults_and_a_draw_for_each_prompt() -> None:
     assert (Settings().beta, Settings().keep) == (0.5, 8)
     with pytest.raises(ValueError, match="shorter"):
         statistical.select([[1.0, 2.0], [1.0, 3.0]], [lambda: 0.5], Settings())
+
+
+def test_a_draw_on_the_boundary_rejects() -> None:
+    # exp((0.5 - 1) / 0.5) = exp(-1), and probability exp(-1) is that of draws below it
+    assert accept([0.5, 1.0], listed(math.exp(-1.0), 0.99), Settings(keep=1)) == [1]
