@@ -82,6 +82,16 @@ def test_rewards_carry_no_gradient() -> None:
     ref = torch.ones(1, 2, requires_grad=True)
     assert not paid(scores, new, ref, mask_of([2]), 0.1).requires_grad
     assert not shaping.terminal_rewards(scores, mask_of([2])).requires_grad
+    prefixes = torch.zeros(1, 3, requires_grad=True)
+    assert not shaping.prefix_rewards(scores, prefixes, mask_of([2])).requires_grad
+    rewards = torch.ones(1, 2, requires_grad=True)
+    assert not shaping.kl_shaped_rewards(rewards, new, ref, mask_of([2]), 0.1).requires_grad
+
+
+def test_what_stands_outside_the_mask_is_no_reward() -> None:
+    zeros = torch.zeros(1, 3, dtype=torch.float64)
+    rewards = torch.tensor([[1.0, 5.0, 7.0]], dtype=torch.float64)
+    close(shaping.kl_shaped_rewards(rewards, zeros, zeros, mask_of([1], 3), 0.1), [[1.0, 0.0, 0.0]])
 
 
 def test_drifting_from_the_reference_costs() -> None:

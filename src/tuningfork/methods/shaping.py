@@ -85,7 +85,7 @@ def prefix_rewards(scores: Tensor, prefixes: Tensor, mask: Tensor) -> Tensor:
     with gamma 1 no policy becomes better or worse by it, but a token's reward no longer waits for the end.
     """
     gains = prefixes.detach().diff(dim=-1).masked_fill(~mask, 0.0)
-    left = scores.detach() - prefixes[:, 0].detach() - gains.sum(-1)
+    left = scores - prefixes[:, 0] - gains.sum(-1)
     return gains + terminal_rewards(left, mask)
 
 
