@@ -214,3 +214,12 @@ def test_group_metrics_tell_the_sides_of_the_clip_apart() -> None:
     close(found["clip_fraction_high"], [[1.0, 0.0, 0.0, 0.0]])
     close(found["clip_fraction_low"], [[0.0, 0.0, 0.0, 1.0]])
     close(found["ratio_mean"], [[1.5, 0.5, 1.5, 0.5]])
+
+
+def test_a_small_advantage_is_on_its_own_side_of_the_clip() -> None:
+    # ratios 1.5 and 0.5 beyond a range of 0.2, advantages +-0.5
+    ratio, advantages = torch.tensor([[1.5, 0.5]]), torch.tensor([[0.5, -0.5]])
+    losses = clipped_surrogate(ratio.log(), torch.zeros(1, 2), advantages, 0.2)
+    found = group_metrics(ratio.log(), torch.zeros(1, 2), advantages, losses, ratio)
+    close(found["clip_fraction_high"], [[1.0, 0.0]])
+    close(found["clip_fraction_low"], [[0.0, 1.0]])
