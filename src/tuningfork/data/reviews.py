@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from tuningfork.errors import DataError
@@ -201,14 +200,6 @@ def word_window(text: str, words: int, *, seed: int, key: str) -> str:
     parts = text.split()
     start = derive_seed(seed, "word_window", words, key) % max(1, len(parts) - words + 1)
     return " ".join(parts[start : start + words])
-
-
-def token_window(ids: Sequence[int], shortest: int, longest: int, draws: np.random.Generator) -> list[int]:
-    """A window of random length (log-uniform between the bounds, so short ones are not rare) and place."""
-    assert 1 <= shortest <= longest
-    length = min(len(ids), round(shortest * (longest / shortest) ** draws.random()))
-    start = int(draws.integers(0, len(ids) - length + 1))
-    return list(ids[start : start + length])
 
 
 def _read_file(path: Path, labelled: bool) -> Iterator[Review]:

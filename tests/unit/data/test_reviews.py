@@ -17,11 +17,9 @@ from tuningfork.data.reviews import (
     prepare_reviews,
     read_reviews,
     split_reviews,
-    token_window,
     word_window,
 )
 from tuningfork.errors import DataError
-from tuningfork.randomness import numpy_generator
 
 SETTINGS = ReviewSettings(
     minimum_words=5,
@@ -159,17 +157,6 @@ def test_word_windows_are_consecutive_and_reach_both_ends() -> None:
     windows = {word_window(text, 4, seed=0, key=str(key)) for key in range(200)}
     assert windows == {" ".join(str(number) for number in range(start, start + 4)) for start in range(7)}
     assert word_window(text, 50, seed=0, key="x") == text
-
-
-def test_token_windows_cover_the_range_of_lengths_and_never_leave_the_text() -> None:
-    ids = list(range(500))
-    draws = numpy_generator(0, "windows")
-    windows = [token_window(ids, 20, 200, draws) for _ in range(600)]
-    assert all(window == list(range(window[0], window[0] + len(window))) for window in windows)
-    lengths = [len(window) for window in windows]
-    assert min(lengths) >= 20 and max(lengths) <= 200 and min(lengths) < 23 and max(lengths) > 180
-    assert sum(length < 63 for length in lengths) == pytest.approx(300, abs=50)  # log-uniform: median sqrt(20 * 200)
-    assert token_window(ids[:7], 20, 200, draws) == ids[:7]
 
 
 GOOD = b'{"id": 1, "text": "one two three four five six", "label": "pos"}\n'

@@ -59,6 +59,9 @@ class Learned:
         self.model = model
         self.reads_ids = tokenizer is not None and has_equal_tokens(tokenizer, model.backbone.tokenizer)
         self._has_special_tokens = bool(model.template.get("special_tokens", True))
+        backbone = model.backbone
+        special = {*backbone.start_ids, *backbone.stop_ids, backbone.pad_id}
+        self._unread = frozenset() if self._has_special_tokens else frozenset(special)
         if prefixes and not self.reads_ids:
             raise RecipeError("prefixes: the policy and the reward model cut texts differently; leave it out")
         self.gives_prefixes = prefixes
@@ -92,20 +95,14 @@ class Learned:
         Ids that the reward model never sees change nothing. Where nothing at all has been seen, the first score stands.
         """
         assert item.response_ids is not None
-        seen = len(row[0]) + np.cumsum([0, *(int(self._is_read(id)) for id in item.response_ids)])
+        seen = len(row[0]) + np.cumsum([0, *(int(id not in self._unread) for id in item.response_ids)])
         return [columns[max(0, place - 1)] for place in seen.tolist()]
-
-    def _is_read(self, id: int) -> bool:
-        backbone = self.model.backbone
-        return self._has_special_tokens or id not in (*backbone.start_ids, *backbone.stop_ids, backbone.pad_id)
 
     def _ids(self, item: Item) -> tuple[list[int], list[int]]:
         backbone = self.model.backbone
         if self.reads_ids and item.prompt_ids is not None and item.response_ids is not None:
-            prompt, response = list(item.prompt_ids), list(item.response_ids)
-            if self._has_special_tokens:
-                return prompt, response
-            return [id for id in prompt if self._is_read(id)], [id for id in response if self._is_read(id)]
+            prompt, response = item.prompt_ids, item.response_ids
+            return [id for id in prompt if id not in self._unread], [id for id in response if id not in self._unread]
         prompt, response = backbone.encode([item.prompt, item.response])
         if self._has_special_tokens:
             return [*backbone.start_ids, *prompt], [*response, backbone.eos_id]
