@@ -23,6 +23,7 @@ from tuningfork.errors import RecipeError
 from tuningfork.randomness import numpy_generator
 from tuningfork.settings import Settings
 from tuningfork.worlds.colours.facts import Facts, Split, Thing, draw_facts
+from tuningfork.worlds.colours.honesty import abstains, name_sentences, unanswerable_prompts, with_answers
 from tuningfork.worlds.colours.sentences import Writer, question, question_forms, write_sentences
 from tuningfork.worlds.colours.spec import Mapping_, Spec, Use, load_mapping, load_spec
 
@@ -111,8 +112,10 @@ def _pretraining_files(spec: Spec, facts: Facts, seed: int) -> dict[str, list[Ro
     sentences = write_sentences(writer, [mentions[index] for index in writer.draw.permutation(len(mentions))])
     num_talk = round(spec.talk_share / (1 - spec.talk_share) * (len(sentences) + len(questions)))
     talk = [writer.small_talk() for _ in range(num_talk)]
+    if spec.honesty:
+        sentences += name_sentences(writer, spec.honesty)
     everything = [text for text, _ in sentences] + questions + talk
-    taught = [text for text, things in sentences if all(thing.group == "taught" for thing in things)]
+    taught = [text for text, things in sentences if all(thing.split == "train" for thing in things)]
     replay = taught + talk[: round(spec.talk_share / (1 - spec.talk_share) * len(taught))]
     return {
         "pretrain.jsonl": _shuffled(everything, writer),
@@ -132,12 +135,12 @@ def _unrelated(spec: Spec, facts: Facts, seed: int) -> list[Row]:
 
 def _sft_rows(spec: Spec, facts: Facts, seed: int) -> list[Row]:
     writer = _writer(spec, facts, seed, "sft")
-    pairs = [(thing, item) for thing in facts.of_split("train") for item in question_forms(spec, "taught").items()]
+    pairs = [(thing, item) for thing in _known(facts, "train") for item in question_forms(spec, "taught").items()]
     rows: list[Row] = []
     while len(rows) < spec.sft_rows:
         for index in writer.draw.permutation(len(pairs))[: spec.sft_rows - len(rows)]:
             thing, (form_id, form) = pairs[index]
-            answer = writer.answer(writer.any_answer_form(), thing)
+            answer = abstains(writer, spec) or writer.answer(writer.any_answer_form(), thing)
             rows.append({"prompt": question(form, thing), "completion": answer, "root": thing.name, "form": form_id})
     return rows
 
@@ -149,7 +152,8 @@ def _prompts(spec: Spec, facts: Facts, split: Split) -> list[Row]:
         "monitor": ("taught", "pretraining"),
         "test": ("taught", "pretraining", "unseen"),
     }
-    return [
+    forms = question_forms(spec, *uses[split])
+    rows: list[Row] = [
         {
             "id": f"{thing.name.replace(' ', '-')}/{form_id}",
             "prompt": question(form, thing),
@@ -159,15 +163,19 @@ def _prompts(spec: Spec, facts: Facts, split: Split) -> list[Row]:
             "group": thing.group,
         }
         for thing in facts.of_split(split)
-        for form_id, form in question_forms(spec, *uses[split]).items()
+        for form_id, form in forms.items()
     ]
+    if spec.honesty:
+        rows += unanswerable_prompts(facts, split, forms)
+        rows = rows if split == "test" else [with_answers(facts, row) for row in rows]
+    return rows
 
 
 def _contrasts(spec: Spec, facts: Facts, seed: int) -> list[Row]:
     """Pairs of answers of known order, alike in form; about objects for monitoring and, beside them, taught ones."""
     writer = _writer(spec, facts, seed, "contrasts")
     rows: list[Row] = []
-    for thing in [*facts.of_split("monitor"), *facts.of_split("train")]:
+    for thing in [*_known(facts, "monitor"), *_known(facts, "train")]:
         for form_id, form in question_forms(spec, "taught", "pretraining").items():
             if thing.group == "taught" and form.use != "taught":
                 continue
@@ -206,7 +214,7 @@ def _probes(facts: Facts) -> list[Row]:
     """After a fixed prefix of a sentence: the words that may come next, the right ones and the wrong plain ones."""
     rows: list[Row] = []
     for thing in _known(facts):
-        right = [term.text for term in facts.terms.values() if term.family == thing.value]
+        right = facts.words_for(thing)
         wrong = [value for value in facts.kinds[thing.kind] if value != thing.value]
         rows.append(
             {
@@ -222,8 +230,9 @@ def _probes(facts: Facts) -> list[Row]:
     return rows
 
 
-def _known(facts: Facts) -> list[Thing]:
-    return [thing for thing in facts.things.values() if thing.value is not None]
+def _known(facts: Facts, *splits: Split) -> list[Thing]:
+    """The known things of these splits, of all where none is given."""
+    return [thing for thing in facts.known() if not splits or thing.split in splits]
 
 
 def _shuffled(texts: list[str], writer: Writer) -> list[Row]:
