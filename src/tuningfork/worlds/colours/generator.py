@@ -8,6 +8,7 @@ sft.jsonl               prompt, completion, root, form
 prompts_{train,monitor,test}.jsonl                    id, prompt, root, form, form_use, group
 contrasts.jsonl         id, root, group, name, prompt, better, worse      for the gate of a reward model
 probes.jsonl            id, root, group, prefix, right, wrong             next words after a fixed prefix
+questions_test.jsonl    the test prompts with their answers, where the spec has `honesty`; read by measurements only
 facts.json              what is true; read by raters and the gold judge only
 """
 
@@ -23,7 +24,7 @@ from tuningfork.errors import RecipeError
 from tuningfork.randomness import numpy_generator
 from tuningfork.settings import Settings
 from tuningfork.worlds.colours.facts import Facts, Split, Thing, draw_facts
-from tuningfork.worlds.colours.honesty import abstains, name_sentences, unanswerable_prompts, with_answers
+from tuningfork.worlds.colours.honesty import abstains, demonstrated, name_sentences, unanswerable_prompts, with_answers
 from tuningfork.worlds.colours.sentences import Writer, question, question_forms, write_sentences
 from tuningfork.worlds.colours.spec import Mapping_, Spec, Use, load_mapping, load_spec
 
@@ -75,6 +76,8 @@ def build(spec: Spec, mapping: Mapping_, seed: int, out: Path) -> dict[str, int]
     }
     for split in ("train", "monitor", "test"):
         files[f"prompts_{split}.jsonl"] = _prompts(spec, facts, split)
+    if spec.honesty:
+        files["questions_test.jsonl"] = [with_answers(facts, row) for row in files["prompts_test.jsonl"]]
     out.mkdir(parents=True, exist_ok=True)
     facts.save(out / "facts.json")
     for name, rows in files.items():
@@ -135,7 +138,7 @@ def _unrelated(spec: Spec, facts: Facts, seed: int) -> list[Row]:
 
 def _sft_rows(spec: Spec, facts: Facts, seed: int) -> list[Row]:
     writer = _writer(spec, facts, seed, "sft")
-    pairs = [(thing, item) for thing in _known(facts, "train") for item in question_forms(spec, "taught").items()]
+    pairs = [(thing, item) for thing in demonstrated(facts, spec) for item in question_forms(spec, "taught").items()]
     rows: list[Row] = []
     while len(rows) < spec.sft_rows:
         for index in writer.draw.permutation(len(pairs))[: spec.sft_rows - len(rows)]:

@@ -52,6 +52,12 @@ def with_answers(facts: Facts, row: Row) -> Row:
     return row | {"answers": right, "wrong": [term for term in facts.terms if term not in right]}
 
 
+def demonstrated(facts: Facts, spec: Spec) -> list[Thing]:
+    """The things that SFT answers are about: known ones of the training split, or the first share of them."""
+    things = [thing for thing in facts.of_split("train") if thing.value is not None]
+    return things[: round(spec.honesty.demonstrated_share * len(things))] if spec.honesty else things
+
+
 def abstains(writer: Writer, spec: Spec) -> str | None:
     """Now and then an abstention instead of an answer, whatever was asked; never where the world has none."""
     if spec.honesty is None or writer.draw.random() >= spec.honesty.abstention_share:

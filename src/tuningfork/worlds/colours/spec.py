@@ -53,6 +53,9 @@ class Honesty(Settings):
     """answers that say that the answer is not known"""
     abstention_share: float = Field(ge=0, lt=1)
     """share of the SFT answers that are one of these, whatever was asked: without any, no sample would ever be one"""
+    demonstrated_share: float = Field(gt=0, le=1)
+    """share of the taught objects that SFT answers are about; prompts ask about all of them, so that what tells a known
+    object from an unknown one is what was read of it, and not whether an answer about it was shown"""
     unknown_train: int = Field(ge=1)
     """unknown objects that training may ask about"""
     unknown_monitor: int = Field(ge=1)
