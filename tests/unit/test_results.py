@@ -86,6 +86,38 @@ def test_a_stage_is_found_by_its_whole_id(tmp_path: Path) -> None:
     assert figures(run.folder, "other-teacher") == {"a": 2}
 
 
+def test_the_page_of_honest_over_two_seeds(tmp_path: Path) -> None:
+    def outcome(wrong: float) -> dict[str, object]:
+        shares = {"right": 0.9 - wrong, "abstained": 0.1, "wrong": wrong}
+        found: dict[str, object] = {
+            grade: {"value": value, "ci95": [value - 0.01, value + 0.01]} for grade, value in shares.items()
+        }
+        return found | {
+            "n": 40,
+            "num_roots": 10,
+            "coverage": 0.9,
+            "risk": wrong / 0.9,
+            "scores": {"0": 0.5, "4": -wrong},
+        }
+
+    for number, wrong in ((0, 0.2), (1, 0.4)):
+        folder = tmp_path / f"seed-{number}"
+        run = _run(folder, {"1-rl": {}, "2-evaluate": {}, "3-honesty": {}})
+        groups = dict.fromkeys(["all", *load("honest").GROUPS], outcome(wrong))
+        (folder / "3-honesty" / "honesty.json").write_text(json.dumps({"sft": groups, "rl": groups}), encoding="utf-8")
+        _write(folder / "1-rl" / "metrics.jsonl", [{"step": step, "score_mean": 0.1 * step} for step in (1, 2)])
+        answers = [
+            {"group": group, "prompt": "q?", "before": "it is red.", "after": "i do not know."} for group in groups
+        ]
+        _write(folder / "2-evaluate" / "samples.jsonl", answers)
+    write_summary(Summary(verdict_text="Better: invention fell.", seeds=[0, 1]), tmp_path / "summary.json")
+    text = load("honest").page(Run("honest", tmp_path, "tuningfork run honest", run.docs))
+    assert "Better: invention fell." in text and text.count("| q? | it is red. | i do not know. |") == 3
+    row = "| sft | 0.600 [0.590, 0.610] | 0.100 [0.090, 0.110] | 0.300 [0.290, 0.310] | 40 of 10 roots | 0.200, 0.400 |"
+    assert text.count(row) == 3
+    assert "| rl | 0.900 (0.900, 0.900) | 0.333 | +0.500 | -0.300 |" in text
+
+
 def _run(folder: Path, stages: dict[str, dict[str, float]], gate: ManifestGate | None = None) -> Run:
     """A run's folder with manifests of these figures."""
     for name, found in stages.items():
