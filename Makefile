@@ -3,7 +3,7 @@ BIN := .venv/bin
 # Tests run single-threaded maths in two workers: faster than two threads each, and no spinning at barriers.
 TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: setup demo test test-slow check results parity clean
+.PHONY: setup demo test test-slow check results parity docs clean
 
 setup: .venv/.ready ## make .venv with everything the project needs
 
@@ -28,6 +28,9 @@ check: setup ## lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+docs: setup ## the tables of docs/methods.md, from the methods' files
+	$(BIN)/python docs/generate.py
 
 results: setup ## the training runs behind docs/results
 	$(BIN)/python benchmarks/results.py

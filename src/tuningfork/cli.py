@@ -150,6 +150,22 @@ def explain(
 
 
 @app.command()
+def methods(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="e.g. ppo, dpo, best_of")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text")] = False,
+) -> None:
+    """Methods to choose from: family, paper, needs; of one of them also formulas and settings with their sources."""
+    from tuningfork import catalogue
+
+    found = [catalogue.find_entry(name)] if name else catalogue.entries()
+    if as_json:
+        content = [catalogue.as_json(entry) for entry in found]
+        typer.echo(json.dumps(content[0] if name else content, indent=2, ensure_ascii=False))
+    else:
+        typer.echo(catalogue.entry_text(found[0]) if name else catalogue.list_text())
+
+
+@app.command()
 def report(run: RunName) -> None:
     """Make a run's report.html again from its files."""
     from tuningfork.artifacts.run_folder import open_run

@@ -12,7 +12,7 @@ from typing import Any
 
 from tuningfork.artifacts.files import hash_json, write_json
 from tuningfork.errors import RecipeError
-from tuningfork.keys import code_file, code_hash
+from tuningfork.keys import code_file, code_hash, own_method_hash, own_methods
 from tuningfork.recipe import Recipe, Stage
 from tuningfork.settings import CodeMarker, HostMarker, marked_values
 
@@ -44,6 +44,8 @@ def code_items(recipe: Recipe) -> list[CodeItem]:
                         setting, f"code that comes with {', '.join(models.values()) or 'a model'}", hash_json(models)
                     )
                 )
+        for place, file in own_methods(stage).items():
+            items.append(CodeItem(f"{stage.id}.{place}", f"the method {file.stem} ({file})", own_method_hash(file)))
         items += [_host_item(stage, location, url) for location, url in marked_values(stage.settings, HostMarker)]
     return items
 

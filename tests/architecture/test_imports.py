@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "tuningfork"
 FILES = sorted(PACKAGE.rglob("*.py"))
 COMPONENTS = ("data", "evals", "methods", "model", "reward", "rollout", "streams", "teachers", "train", "worlds")
 ORCHESTRATION = (
-    "cli", "composition", "data_commands", "display", "doctor", "document", "explain", "keys", "pipeline", "recipe", "references",
-    "resolved", "runs", "single", "sources", "summaries", "supervisor", "trust", "validation", "worker",
+    "catalogue", "cli", "composition", "data_commands", "display", "doctor", "document", "explain", "keys", "pipeline",
+    "recipe", "references", "resolved", "runs", "single", "sources", "summaries", "supervisor", "trust", "validation", "worker",
 )  # fmt: skip
 TORCH_FREE = (
     *ORCHESTRATION, "artifacts", "errors", "evals.combine", "evals.statistics", "evals.summary", "evals.verdict",
