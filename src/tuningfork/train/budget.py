@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuningfork.artifacts.files import write_text
+from tuningfork.errors import RunError
 
 
 def compute_clock(device: str) -> Callable[[], float]:
@@ -23,6 +24,15 @@ def compute_clock(device: str) -> Callable[[], float]:
     import torch
 
     return lambda: time.process_time() / torch.get_num_threads()
+
+
+def open_budget(seconds: float | None, device: str, *, before: float = 0.0) -> Budget | None:
+    """A budget of which an earlier stage spent `before`; None where none is asked for."""
+    if seconds is None:
+        return None
+    if before >= seconds:
+        raise RunError(f"the budget of {seconds:g} s was spent before training began ({before:.1f} s); give more")
+    return Budget(seconds, compute_clock(device), before)
 
 
 @dataclass
@@ -55,13 +65,18 @@ class Budget:
             self.spent += self.clock() - started
             self._is_counting = False
 
-    @contextmanager
-    def preparing(self, record: Path) -> Iterator[None]:
-        """Count what happens inside, which a resumed run finds done: then what `record` says it cost."""
-        before = self.spent
-        with self.spending():
-            yield
-        if record.is_file():
-            self.spent = before + float(json.loads(record.read_text(encoding="utf-8")))
-        else:
-            write_text(record, json.dumps(self.spent - before))
+
+@contextmanager
+def preparing(budget: Budget | None, record: Path) -> Iterator[None]:
+    """Take what happens inside from the budget, if there is one. A resumed run, which finds it done, takes what `record`
+    says it cost."""
+    if budget is None:
+        yield
+        return
+    before = budget.spent
+    with budget.spending():
+        yield
+    if record.is_file():
+        budget.spent = before + float(json.loads(record.read_text(encoding="utf-8")))
+    else:
+        write_text(record, json.dumps(budget.spent - before))
