@@ -171,7 +171,7 @@ class Loop:
 
     def _progress(self, step: int) -> Progress:
         if self.budget:
-            return self.stage.events.progress(self.budget.seconds, self.label, "s", done=self.budget.spent)
+            return self.stage.events.progress(self.budget.seconds, self.label, "second", done=self.budget.spent)
         return self.stage.events.progress(self.num_steps or 0, self.label, done=step)
 
     def _learning_rate(self, step: int) -> float:
