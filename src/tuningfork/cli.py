@@ -289,6 +289,8 @@ def _run(recipe: Recipe, out: Path | None, store: Path | None, trust: bool) -> N
         typer.echo(f"report: {folder.report}")
     else:
         typer.echo(f"complete: {folder.path}")
+        if folder.report.is_file():
+            typer.echo(f"report: {folder.report}")
     if any(folder.path.glob("**/model/config.json")):
         typer.echo(f"chat: tuningfork chat {folder.path}")
 

@@ -17,7 +17,7 @@ from tuningfork.kinds import stage_settings, suggestion
 from tuningfork.validation import models_at
 
 COMMAND_LINE = Origin("command line")
-HEADER_KEYS = ("name", "description", "seed", "seeds", "model", "data", "runtime", "second_read")
+HEADER_KEYS = ("name", "description", "seed", "seeds", "model", "data", "runtime", "second_read", "search")
 """Keys of a recipe that overrides and variants may change."""
 STAGE_KEYS = ("id", "seed")
 """Keys that every stage has beside its settings."""

@@ -35,6 +35,21 @@ from tuningfork.settings import CodeMarker, Settings, input_fields, marked_value
 from tuningfork.validation import validate
 
 
+class SearchSettings(Settings):
+    """A search of settings before the run; see `tuningfork.search`."""
+
+    seed: int = Field(ge=0)
+    """seed of the trials: not one that is raced"""
+    measure: str
+    """metric of the last look that decides, such as `gold/positive_share`; higher is better"""
+    kl_limit: float = Field(gt=0)
+    """nats a response; of the settings that end within them the best is taken"""
+    set: dict[str, Any] = Field(default_factory=dict)
+    """values for the trials only, by dotted name, such as shorter budgets; `*.budget` is that of every contestant"""
+    grid: dict[str, list[dict[str, Any]]] = Field(min_length=1)
+    """stage that is looked at -> the settings it tries, each a mapping `dotted.key: value`; equally many for all"""
+
+
 class RecipeHeader(Settings):
     """A recipe without its stages' settings."""
 
@@ -56,6 +71,8 @@ class RecipeHeader(Settings):
     """device, precision and threads"""
     second_read: bool = False
     """whether test prompts may be read again after other settings were tried on them; the report counts how often"""
+    search: SearchSettings | None = None
+    """settings that are tried on another seed first; the best of them are run"""
     stages: list[dict[str, Any]] = Field(min_length=1)
     """the stages in order, `- <kind>: {settings}`; `id` names a stage whose kind occurs twice"""
     variants: dict[Literal["pretrained"], dict[str, Any]] = Field(default_factory=dict)

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from tuningfork import search
 from tuningfork.artifacts.lock import RunLock
 from tuningfork.artifacts.run_folder import RunFolder
 from tuningfork.artifacts.store import store_folder
@@ -56,15 +57,32 @@ class Supervisor:
         self.folder.path.mkdir(parents=True, exist_ok=True)
         with RunLock(self.folder.path, self.display.say) as lock:
             self.folder.prepare(self.recipe.name, render_resolved(self.recipe), stages)
-            if self.recipe.header.seeds is None:
-                self._run_one(self.recipe, self.folder, lock)
+            chosen = self._search(lock) if self.recipe.header.search else self.recipe
+            if chosen.header.seeds is None:
+                self._run_one(chosen, self.folder, lock)
                 return
-            for seed in self.recipe.header.seeds:
+            for seed in chosen.header.seeds:
                 self.display.say(f"seed {seed}")
-                recipe, folder = self.recipe.with_seed(seed), RunFolder(self.folder.path / f"seed-{seed}")
+                recipe, folder = chosen.with_seed(seed), RunFolder(self.folder.path / f"seed-{seed}")
                 folder.prepare(recipe.name, render_resolved(recipe), stages)
                 self._run_one(recipe, folder, lock)
-            finish_seeds(self.recipe, self.folder)
+            finish_seeds(chosen, self.folder)
+
+    def _search(self, lock: RunLock) -> Recipe:
+        """Run the trials of the recipe's search; returns the recipe with what was chosen."""
+        found = []
+        for number, trial in enumerate(tried := search.trials(self.recipe)):
+            self.display.say(f"search {number + 1} of {len(tried)}, seed {trial.header.seed}")
+            folder = RunFolder(self.folder.path / f"search-{number}")
+            folder.prepare(trial.name, render_resolved(trial), [stage.folder for stage in trial.stages])
+            self._run_one(trial, folder, lock)
+            found.append(folder)
+        choice = search.choose(self.recipe, found)
+        search.save(choice, self.folder)
+        for name, one in choice.contestants.items():
+            values = ", ".join(f"{key}={value}" for key, value in one.tried[one.chosen].values.items())
+            self.display.say(f"search: {name} takes {values} ({one.reason})")
+        return search.with_choice(self.recipe, choice)
 
     def _run_one(self, recipe: Recipe, folder: RunFolder, lock: RunLock) -> None:
         try:

@@ -78,7 +78,8 @@ def weights(stage: Any, name: str = "model.safetensors") -> bytes:
 
 
 def looks(stage: Any) -> dict[int, dict[str, float]]:
-    return {row["step"]: row for row in stage.events.rows if "monitor/kl" in row}
+    """Looks while training, by step; the one before it, a row of step 0, is apart."""
+    return {row["step"]: row for row in stage.events.rows if "monitor/kl" in row and row["step"]}
 
 
 def cut_and_resume(make_stage: Any, folder: Path, chosen: StageSettings, at: int, name: str) -> Any:
@@ -114,7 +115,11 @@ def test_a_monitor_that_only_looks_changes_no_bit(make_stage: Any, folder: Path)
     assert weights(watched) == weights(plain)
     assert weights(watched, "value_head.safetensors") == weights(plain, "value_head.safetensors")
     own = [{k: v for k, v in row.items() if "/" not in k and "seconds" not in k} for row in watched.events.rows]
+    first, *own = own
+    assert first == {"step": 0}
     assert own == [{k: v for k, v in row.items() if "seconds" not in k} for row in plain.events.rows]
+    start = watched.events.rows[0]
+    assert start["monitor/kl"] == 0 and {"monitor/score_mean", "monitor/distinct_2"} <= start.keys()
     assert sorted(looks(watched)) == [4, 8, 12, 16]
     last = looks(watched)[16]
     assert {"monitor/response_length", "monitor/repetition_3", "monitor/length_warning"} <= last.keys()
@@ -211,7 +216,9 @@ def test_a_run_cut_after_its_early_end_ends_there_again(make_stage: Any, folder:
     expected = weights(first)
     again = run(make_stage, folder, chosen, "late")
     assert weights(again) == expected and again.figures["stopped_at_step"] == end
-    assert again.events.rows[0]["step"] == 1, "no checkpoint was written at the end, to go on from"
+    assert [row["step"] for row in again.events.rows[:2]] == [0, 1], (
+        "no checkpoint was written at the end, to go on from"
+    )
 
 
 def test_odd_lengths_and_repetition_are_warned_of(make_stage: Any, folder: Path) -> None:

@@ -1,4 +1,8 @@
-"""A look at the policy on monitor prompts while it trains: score and gold, KL, lengths; what stops it and what is kept."""
+"""A look at the policy on monitor prompts while it trains: score and gold, KL, lengths; what stops it and what is kept.
+
+The looks, the one before training included, are rows of the stage's metrics with `monitor/kl` in them: a curve over KL
+that is measured alike whatever trains, reinforcement learning, preferences or demonstrations.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from tuningfork.artifacts.files import write_text
+from tuningfork.reward.settings import RewardSettings
+from tuningfork.rollout.settings import SamplingSettings
 from tuningfork.settings import Input, Settings
 
 if TYPE_CHECKING:
     from torch import nn
 
     from tuningfork.evals.gold import Answer, GoldJudge, GoldMeasure
+    from tuningfork.model.backbone import Backbone
     from tuningfork.rollout.rollout import Prompt
     from tuningfork.stage import StageContext
     from tuningfork.streams.scoring import ScoringSampler
+    from tuningfork.train.loop import Hook
 
 
 class MonitorSettings(Settings):
@@ -27,8 +35,10 @@ class MonitorSettings(Settings):
 
     prompts: Input
     """prompts to answer"""
-    every: int = Field(default=10, ge=1)
-    """iterations between two looks"""
+    every: int | None = Field(default=None, ge=1)
+    """iterations (of `rl`) or optimizer steps between two looks; empty means 10, or as `shares` say"""
+    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    """with a `budget`: shares of it after which to look, instead of `every`; the last step always has a look"""
     limit: int = Field(default=128, ge=1)
     """how many of the prompts are used"""
     gold: str | None = None
@@ -53,7 +63,27 @@ class MonitorSettings(Settings):
             raise ValueError("gold needs truth: the artifact that holds what the gold judge knows")
         if self.gold_measure and not self.gold:
             raise ValueError("gold_measure has no effect without gold")
+        if self.shares and self.every is not None:
+            raise ValueError("give either every or shares, not both")
         return self
+
+    def hook(self, monitor: Monitor, steps: int = 1, *, has_budget: bool) -> Hook:
+        """When the loop looks; `steps`: optimizer steps of an iteration. RecipeError for shares of no budget."""
+        from tuningfork.errors import RecipeError
+        from tuningfork.train.loop import Hook
+
+        if self.shares and not has_budget:
+            raise RecipeError("monitor.shares: they are shares of a budget, and there is none; give every, or a budget")
+        return Hook(None if self.shares else steps * (self.every or 10), monitor, self.shares)
+
+
+class WatchSettings(MonitorSettings):
+    """The monitor of a stage that neither samples nor scores by itself."""
+
+    reward: RewardSettings | None = None
+    """what is looked at beside the gold judge and decides nothing unless there is none; empty leaves it out"""
+    sampling: SamplingSettings = SamplingSettings(max_new_tokens=40)
+    """how the prompts are answered"""
 
 
 @dataclass
@@ -79,6 +109,7 @@ class Monitor:
         self.measure = deciding_measure(self.gold, self.settings.gold_measure) if self.gold else None
         self.rows, self.prompts = monitor_prompts(self.stage, self.settings, self.collector)
         self.start = self._remembered_start()
+        self.stage.events.log(step=0, **self.start)
 
     def __call__(self, step: int) -> dict[str, float]:
         """Metrics of the policy as it is after `step` optimizer steps; keeps the weights, and notices the budget."""
@@ -134,7 +165,7 @@ class Monitor:
                 from tuningfork.errors import RecipeError
 
                 raise RecipeError(
-                    f"rl.monitor.gold_measure: {self.measure.name} applies to none of the monitor prompts; the judge "
+                    f"monitor.gold_measure: {self.measure.name} applies to none of the monitor prompts; the judge "
                     f"found {', '.join(name.removeprefix('gold/') for name in found if name.startswith('gold/'))}"
                 )
             if self.settings.keep == "best":
@@ -145,7 +176,7 @@ class Monitor:
     def _look(self, step: int | None) -> dict[str, float]:
         from tuningfork.evals.answers import to_answers
         from tuningfork.evals.logprobs import response_logprobs
-        from tuningfork.evals.text import repetition
+        from tuningfork.evals.text import distinct, repetition, words
 
         backbone = self.collector.backbone
         rollouts = self.collector.sample(self.prompts, "monitor", 1)
@@ -157,12 +188,14 @@ class Monitor:
             for row, answer, score in list(zip(self.rows, answers, scored.scores, strict=True))[:4]:
                 self.stage.sample(step=step, prompt=row["prompt"], response=answer.text, score=score)
         count = len(rollouts)
+        scores = {"monitor/score_mean": sum(known) / len(known)} if known else {}
         return {
             **self._judged(answers),
-            "monitor/score_mean": sum(known) / max(1, len(known)),
+            **scores,
             "monitor/kl": sum(float((a - b).sum()) for a, b in zip(own, reference, strict=True)) / count,
             "monitor/eos": sum(rollout.finish_reason == "stop" for rollout in rollouts) / count,
             "monitor/response_length": sum(len(rollout.response_ids) for rollout in rollouts) / count,
+            "monitor/distinct_2": distinct([words(answer.text) for answer in answers], 2),
             "monitor/repetition_3": sum(repetition(rollout.response_ids) for rollout in rollouts) / count,
         }
 
@@ -202,8 +235,22 @@ class Monitor:
     def _value(self, found: Mapping[str, float]) -> float:
         if self.measure:
             return found[f"gold/{self.measure.name}"] * (-1.0 if self.measure.direction == "lower" else 1.0)
-        score = (found["monitor/score_mean"] - self.mean) / self.deviation
+        score = (found.get("monitor/score_mean", 0.0) - self.mean) / self.deviation
         return score - self.kl_price * found["monitor/kl"]
+
+
+def watch(stage: StageContext, settings: WatchSettings, backbone: Backbone) -> Monitor:
+    """The monitor of a stage that trains `backbone` without sampling; the model as it is now is the reference."""
+    from tuningfork.reward import load_reward
+    from tuningfork.streams.scoring import ScoringSampler
+
+    backbone.keep_reference()
+    field = "monitor.reward"
+    reward = settings.reward and load_reward(
+        settings.reward, stage.inputs, stage.runtime, backbone=backbone, field=field
+    )
+    sampler = ScoringSampler(stage, backbone, reward, settings.sampling)
+    return Monitor(stage, settings, sampler, {"policy": backbone.model}, 0.0, 1.0, 0.0)
 
 
 def load_monitor_gold(stage: StageContext, settings: MonitorSettings) -> GoldJudge | None:
@@ -224,7 +271,7 @@ def deciding_measure(gold: GoldJudge, name: str | None) -> GoldMeasure:
         if kind.name == name or (name is None and kind.role == "headline"):
             return kind
     raise RecipeError(
-        f"rl.monitor.gold_measure: the gold judge has no measure {name!r} with a good direction; it has "
+        f"monitor.gold_measure: the gold judge has no measure {name!r} with a good direction; it has "
         f"{', '.join(kind.name for kind in known) or 'none'}"
     )
 

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from tuningfork import search
 from tuningfork.errors import RunError
+from tuningfork.evals.race import FILE as RACE
+from tuningfork.evals.race import Race, read_race
 from tuningfork.evals.summary import Summary, read_summary
 
 Row = dict[str, Any]
@@ -79,6 +82,9 @@ class RunFolder:
     summary: Summary | None
     stages: list[Stage]
     notes: list[str] = field(default_factory=list)
+    race: Race | None = None
+    """of the whole run, or of its last stage that raced; None where none did"""
+    searched: search.Found | None = None
 
     @property
     def evaluation(self) -> Stage | None:
@@ -114,7 +120,19 @@ def read_run(path: Path) -> RunFolder:
         summary=_find_summary(path, len(parts), notes),
         stages=sorted(stages.values(), key=lambda stage: stage.number),
         notes=notes,
+        race=_find_race(path, notes),
+        searched=search.read(path),
     )
+
+
+def _find_race(path: Path, notes: list[str]) -> Race | None:
+    for file in [path / RACE, *sorted(path.glob(f"[0-9]*-*/{RACE}"), reverse=True)]:
+        if file.is_file():
+            try:
+                return read_race(file)
+            except RunError as error:
+                notes.append(str(error))
+    return None
 
 
 def _folders(path: Path, pattern: re.Pattern[str]) -> list[tuple[Path, re.Match[str]]]:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from tuningfork import __version__
 from tuningfork.evals import numbers
-from tuningfork.report import charts, views
+from tuningfork.report import charts, race, views
 from tuningfork.report.data import data_view
 from tuningfork.report.folder import RunFolder, StageRun, read_run
 from tuningfork.report.untrusted import plain, show, show_change
@@ -77,6 +77,7 @@ def render_page(run: RunFolder) -> str:
         charts=charts,
         views=views,
         data_view=data_view,
+        race=race,
     )
 
 

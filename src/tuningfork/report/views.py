@@ -12,6 +12,7 @@ from markupsafe import Markup
 from tuningfork.artifacts.metrics import METRICS, Metric, find_metric
 from tuningfork.evals.numbers import figure, signed
 from tuningfork.evals.summary import LedgerEntry, Regression, Summary
+from tuningfork.report import race
 from tuningfork.report.charts import line_chart
 from tuningfork.report.folder import Row, RunFolder, Stage, StageRun, is_number
 
@@ -47,6 +48,8 @@ def headline(run: RunFolder) -> Headline:
                 where = f"{stage.id}" + (f", seed {one.seed}" if one.seed is not None else "")
                 sentence = f"The gate {failed.get('name')} of {where} failed: {failed.get('message')}."
                 return Headline("broken", "Stopped", sentence, ["No stage after it was run, and nothing was compared"])
+    if run.race is not None:
+        return Headline("race", "A race", race.sentence(run.race) + ".", [])
     done = ", ".join(stage.id for stage in run.stages) or "nothing"
     return Headline("unfinished", "No verdict yet", f"The run has not been evaluated. Finished so far: {done}.", [])
 

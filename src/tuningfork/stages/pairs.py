@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from tuningfork.data.judgements import Candidate, Judgement, Rater
+from tuningfork.reward.settings import RewardSettings
 from tuningfork.rollout.settings import SamplingSettings
 from tuningfork.settings import Input, Settings
 from tuningfork.stage import StageContext
@@ -17,6 +18,8 @@ from tuningfork.stage import StageContext
 if TYPE_CHECKING:
     from tuningfork.evals.gold import Answer
     from tuningfork.model.backbone import Backbone
+    from tuningfork.reward.base import Item
+    from tuningfork.reward.rater import RewardRater
     from tuningfork.rollout.rollout import Rollout
     from tuningfork.worlds.colours.rater import SimulatedRater
 
@@ -41,6 +44,15 @@ class RaterSettings(Settings):
     """how often the rater chooses the worse answer"""
 
 
+class RewardRaterSettings(Settings):
+    """A rater made of a reward, where nobody else can compare; what is learnt then knows no more than the reward."""
+
+    reward: RewardSettings
+    """what compares; it should not be the judge that decides in the end"""
+    temperature: float = Field(default=1.0, gt=0)
+    """units of the score in which the first answer is preferred with probability sigmoid(difference)"""
+
+
 class StageSettings(Settings):
     """Settings of the stage `pairs`."""
 
@@ -56,24 +68,23 @@ class StageSettings(Settings):
     """pairs shown for each prompt: its least likely samples, each against another one; equal samples count once"""
     pairs: int = Field(default=4000, ge=1)
     """judgements to keep; ties are dropped and do not count"""
-    rater: RaterSettings = RaterSettings()
-    """who compares"""
+    rater: RaterSettings | RewardRaterSettings = RaterSettings()
+    """who compares: a simulated rater of a world, or `{reward: ...}`"""
     passes: int = Field(default=1, ge=1)
     """how often all prompts are gone through, with new samples each time, until there are enough pairs"""
 
 
 def run(stage: StageContext, settings: StageSettings) -> None:
-    """Sample, compare, write judgements.jsonl and reference.jsonl (ordinary samples, for normalising a reward)."""
-    from tuningfork.data.jsonl import read_jsonl
+    """Sample, compare, write judgements.jsonl and chosen.jsonl (preferred answers that ended, as demonstrations)."""
+    from tuningfork.data.jsonl import read_jsonl, write_jsonl
     from tuningfork.data.judgements import write_judgements
     from tuningfork.model.loading import load_backbone
     from tuningfork.randomness import numpy_generator
-    from tuningfork.worlds.colours.rater import load_rater
 
     rows = read_jsonl(stage.inputs["prompts"].reference, required=("id", "prompt", "root"))
     rows = [rows[index] for index in numpy_generator(stage.seed, "prompts").permutation(len(rows))]
     backbone = load_backbone(stage.inputs["model"].reference, stage.runtime)
-    rater = load_rater(Path(stage.inputs["rater.truth"].reference), stage.seed, settings.rater.flip_rate)
+    rater = _load_rater(stage, settings, backbone)
     kept: list[Judgement] = []
     counts: Counter[str] = Counter()
     for number in range(settings.passes):
@@ -86,6 +97,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         if len(kept) >= settings.pairs:
             break
     write_judgements(stage.out / "judgements.jsonl", kept)
+    write_jsonl(stage.out / "chosen.jsonl", _chosen(kept))
     stage.figures.update(pairs=len(kept), shown=counts["shown"], tie_share=counts["ties"] / counts["shown"])
     stage.figures.update(_make_up(rater, kept))
     stage.gate(
@@ -95,11 +107,34 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     )
 
 
+def _load_rater(stage: StageContext, settings: StageSettings, backbone: Backbone) -> SimulatedRater | RewardRater:
+    from tuningfork.reward import load_reward
+    from tuningfork.reward.rater import RewardRater
+    from tuningfork.worlds.colours.rater import load_rater
+
+    if isinstance(settings.rater, RaterSettings):
+        return load_rater(Path(stage.inputs["rater.truth"].reference), stage.seed, settings.rater.flip_rate)
+    reward = load_reward(
+        settings.rater.reward, stage.inputs, stage.runtime, tokenizer=backbone.tokenizer, field="rater.reward"
+    )
+    return RewardRater(reward, stage.seed, settings.rater.temperature)
+
+
+def _chosen(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
+    """Preferred answers that ended by themselves, each text of a prompt once."""
+    best = [(j, j.candidates[better]) for j in judgements for better, _ in j.pairs()]
+    found = {(j.item, c.text): (j, c) for j, c in best if c.has_ended and c.text.strip()}
+    return [
+        {"prompt": j.prompt, "completion": c.text, "id": j.item, "root": j.root, "judgement": j.id}
+        for j, c in found.values()
+    ]
+
+
 def _compare(
     stage: StageContext,
     settings: StageSettings,
     backbone: Backbone,
-    rater: SimulatedRater,
+    rater: SimulatedRater | RewardRater,
     rows: Sequence[dict[str, Any]],
     number: int,
 ) -> list[Judgement]:
@@ -107,6 +142,7 @@ def _compare(
     from tuningfork.evals.answers import answer_prompts
     from tuningfork.evals.logprobs import response_logprobs
     from tuningfork.randomness import numpy_generator
+    from tuningfork.reward.rater import RewardRater
 
     samples: list[list[tuple[Rollout, Answer, int]]] = [[] for _ in rows]
     for kind, draw in enumerate(settings.draws):
@@ -118,6 +154,8 @@ def _compare(
             samples[index // draw.samples].append((rollout, answer, kind))
         stage.events.say(f"sampled {len(drawn.answers):,} answers at temperature {draw.sampling.temperature:g}")
     distinct = [list({tuple(sample[0].response_ids): sample for sample in group}.values()) for group in samples]
+    if isinstance(rater, RewardRater):
+        rater.read([_item(row, *sample[:2]) for row, group in zip(rows, distinct, strict=True) for sample in group])
     totals = iter(response_logprobs(backbone, [rollout for group in distinct for rollout, _, _ in group]))
     likelihood = [[float(next(totals).sum()) for _ in group] for group in distinct]
     draws = numpy_generator(stage.seed, "partner", number)
@@ -137,15 +175,20 @@ def _compare(
 def _judge(
     stage: StageContext,
     settings: StageSettings,
-    rater: SimulatedRater,
+    rater: SimulatedRater | RewardRater,
     row: dict[str, Any],
     pair: Sequence[tuple[Rollout, Answer, int]],
     name: str,
 ) -> Judgement:
+    from tuningfork.reward.rater import RewardRater
+
     (_, first, _), (_, second, _) = pair
-    choice = rater.compare(
-        name, row["root"], first.text, second.text, a_ended=first.has_ended, b_ended=second.has_ended
-    )
+    if isinstance(rater, RewardRater):
+        choice = rater.compare(name, *(_item(row, rollout, answer) for rollout, answer, _ in pair))
+    else:
+        choice = rater.compare(
+            name, row["root"], first.text, second.text, a_ended=first.has_ended, b_ended=second.has_ended
+        )
     return Judgement(
         id=name,
         item=str(row["id"]),
@@ -164,13 +207,26 @@ def _judge(
         ],
         shown=[0, 1],
         ranking={"a": [[0], [1]], "b": [[1], [0]], "tie": [[0, 1]]}[choice],
-        rater=Rater(id="simulated", kind="simulated"),
+        rater=Rater(id="reward", kind="model")
+        if isinstance(rater, RewardRater)
+        else Rater(id="simulated", kind="simulated"),
     )
 
 
-def _make_up(rater: SimulatedRater, judgements: Sequence[Judgement]) -> dict[str, float]:
+def _item(row: dict[str, Any], rollout: Rollout, answer: Answer) -> Item:
+    """An answer as a reward reads it."""
+    from tuningfork.reward.base import Item
+
+    return Item(row["prompt"], answer.text, row, rollout.prompt_ids, rollout.response_ids)
+
+
+def _make_up(rater: SimulatedRater | RewardRater, judgements: Sequence[Judgement]) -> dict[str, float]:
     """What the losers are, and how often the rater was wrong: the make-up of the pairs decides what a reward learns."""
+    from tuningfork.reward.rater import RewardRater
+
     counts: Counter[str] = Counter()
+    if isinstance(rater, RewardRater):
+        return {}
     for judgement in judgements:
         (winner, loser), *_ = judgement.pairs()
         good, bad = judgement.candidates[winner], judgement.candidates[loser]

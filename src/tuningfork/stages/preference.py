@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tuningfork.data.reading import ReadingSettings
+from tuningfork.evals.monitor import WatchSettings
 from tuningfork.methods import preference as preference_methods
 from tuningfork.model.settings import AdapterSettings, Lora
 from tuningfork.rollout.settings import SamplingSettings
 from tuningfork.settings import Input, Settings
 from tuningfork.stage import StageContext
-from tuningfork.train.settings import OptimizerSettings, ReplaySettings
+from tuningfork.train.settings import BudgetSeconds, OptimizerSettings, ReplaySettings
 
 if TYPE_CHECKING:
     from tuningfork.batch import PreferenceNeeds
@@ -41,8 +42,11 @@ class StageSettings(Settings):
     """what to train"""
     holdout_share: float = Field(default=0.1, gt=0, lt=1)
     """share of the roots whose preferences are held out, to measure on"""
-    epochs: float = Field(default=1.0, gt=0)
-    """passes over the preferences"""
+    epochs: float | None = Field(default=None, gt=0)
+    """passes over the preferences; empty means 1, or as many as the budget holds"""
+    budget: BudgetSeconds = None
+    """seconds of computing (a CPU's, over the number of threads), reference log-probabilities included, instead of `epochs`;
+    how many steps fit depends on the machine, so such a run is not bit-exact"""
     batch_rows: int = Field(default=64, ge=1)
     """pairs or responses per step"""
     micro_batch: int | None = Field(default=None, ge=1)
@@ -57,15 +61,25 @@ class StageSettings(Settings):
     """how the answers are drawn whose lengths are compared before and after"""
     answers: int = Field(default=64, ge=1)
     """held-out prompts that are answered for that"""
+    monitor: WatchSettings | None = None
+    """what is looked at during training, as in the stage `rl`: gold judge, proxy, KL; what is kept, and what ends it"""
+
+    @model_validator(mode="after")
+    def _every_setting_has_an_effect(self) -> Self:
+        if self.budget is not None and self.epochs is not None:
+            raise ValueError("epochs has no effect with a budget; give one of them")
+        return self
 
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Train the policy on preferences, say what it did to likelihoods and lengths, save the merged model and its adapter."""
+    from tuningfork.evals.monitor import watch
     from tuningfork.model.loading import load_backbone
     from tuningfork.model.saving import save_backbone, verify_saved
     from tuningfork.model.tree import parameter_tree
     from tuningfork.streams.preferences import PreferenceStream
     from tuningfork.streams.text import replay_stream
+    from tuningfork.train.budget import open_budget, preparing
     from tuningfork.train.loop import Loop
 
     method = preference_methods.load(settings.method.name)
@@ -75,7 +89,10 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     train, heldout = _split(stage, settings, _read(stage, settings, backbone, needs))
     # Before the loop restores a checkpoint the policy is still the model the stage started from: the reference.
     before = _Look(stage, settings, backbone, heldout)
-    examples = _with_reference(stage, backbone, train, needs)
+    monitor = watch(stage, settings.monitor, backbone) if settings.monitor else None
+    budget = open_budget(settings.budget, stage.runtime.device)
+    with preparing(budget, stage.work / "reference_seconds.json"):
+        examples = _with_reference(stage, backbone, train, needs)
     stream = PreferenceStream(
         backbone,
         method,
@@ -89,8 +106,17 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     streams: list[Any] = [stream]
     if settings.replay:
         streams.append(replay_stream(backbone, settings.replay, stage.inputs["replay.data"].reference, stage.seed))
-    steps = max(1, round(settings.epochs * len(train) / settings.batch_rows))
-    Loop(stage, {"policy": backbone.model}, streams, settings.optimizer, steps, label="preference").run()
+    steps = max(1, round((settings.epochs or 1.0) * len(train) / settings.batch_rows)) if budget is None else None
+    modules = {"policy": backbone.model}
+    loop = Loop(stage, modules, streams, settings.optimizer, steps, label="preference", budget=budget)
+    if monitor:
+        loop.hooks = [monitor.settings.hook(monitor, has_budget=budget is not None)]
+        loop.is_over = monitor.is_over
+    loop.run()
+    if monitor:
+        monitor.finish(loop.last_step)
+    if budget:
+        stage.figures.update(spent_seconds=budget.spent, optimizer_steps=loop.last_step)
     _judge(stage, settings, before, _Look(stage, settings, backbone, heldout), is_paired=not needs.unpaired)
     save_backbone(backbone, stage.out / "model")
     verify_saved(backbone, stage.out / "model")

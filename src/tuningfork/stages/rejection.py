@@ -69,6 +69,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     """Write candidates.jsonl (the whole pool) and demonstrations.jsonl (what was selected)."""
     from tuningfork.data.jsonl import read_jsonl, write_jsonl
     from tuningfork.errors import RecipeError
+    from tuningfork.train.budget import compute_clock
 
     if not settings.samples_per_prompt and not settings.pool:
         raise RecipeError("rejection.samples_per_prompt: 0 leaves nothing to select from; give samples or a pool")
@@ -82,7 +83,10 @@ def run(stage: StageContext, settings: StageSettings) -> None:
             )
     number = 1 + max((candidate.round for candidate in pool), default=0)
     if settings.samples_per_prompt:
+        clock = compute_clock(stage.runtime.device)
+        started = clock()
         pool += _candidates(stage, settings, number, reward_hash)
+        stage.figures["spent_seconds"] = clock() - started
     groups = _groups(stage, pool)
     kept = _select(stage, settings, groups)
     write_jsonl(stage.out / "candidates.jsonl", (asdict(candidate) for group in groups for candidate in group))

@@ -19,14 +19,18 @@ from tuningfork.reward.settings import RewardSettings
 from tuningfork.rollout.settings import SamplingSettings
 from tuningfork.settings import Input, Settings
 from tuningfork.stage import StageContext
-from tuningfork.train.settings import OptimizerSettings, ReplaySettings
+from tuningfork.train.settings import BudgetSeconds, OptimizerSettings, ReplaySettings
 
 if TYPE_CHECKING:
     from tuningfork.batch import Needs
-    from tuningfork.streams.collection import ScoredRollouts
+    from tuningfork.methods.kl import AdaptiveKL, FixedKL
+    from tuningfork.streams.collection import Plan, ScoredRollouts
     from tuningfork.streams.scoring import ScoringSampler
 
 MethodSettings = policy_methods.settings_choice()
+
+ITERATIONS = 50
+"""Rounds of a run that says neither iterations nor budget."""
 
 
 class ScaleSettings(Settings):
@@ -70,8 +74,11 @@ class StageSettings(Settings):
     """scale of the raw scores"""
     shaping: ShapingSettings = ShapingSettings()
     """missing EOS and clipping of scores"""
-    iterations: int = Field(default=50, ge=1)
-    """rounds of sampling and updating"""
+    iterations: int | None = Field(default=None, ge=1)
+    """rounds of sampling and updating; empty means 50, or as many as the budget holds"""
+    budget: BudgetSeconds = None
+    """seconds of computing (a CPU's, over the number of threads) for sampling, scoring and updates, instead of `iterations`;
+    how many rounds fit depends on the machine, so such a run is not bit-exact"""
     prompts_per_iteration: int = Field(default=48, ge=1)
     """prompts per round"""
     samples_per_prompt: int = Field(default=4, ge=1)
@@ -108,7 +115,8 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     from tuningfork.streams.rollouts import Actor, RolloutStream
     from tuningfork.streams.scoring import ScoringSampler
     from tuningfork.streams.text import replay_stream
-    from tuningfork.train.loop import Hook, Loop
+    from tuningfork.train.budget import open_budget, preparing
+    from tuningfork.train.loop import Loop
 
     method = policy_methods.load(settings.method.name)
     needs = method.needs(settings.method)
@@ -136,11 +144,13 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         samples_per_prompt=settings.samples_per_prompt,
         chunk=settings.chunk,
     )
-    mean, deviation = scale = _reference_scale(stage, settings.scale_reward, sampler, prompts, rows)
+    budget = open_budget(settings.budget, stage.runtime.device)
+    with preparing(budget, stage.work / "scale_seconds.json"):
+        mean, deviation = scale = _reference_scale(stage, settings.scale_reward, sampler, prompts, rows)
     if not _may_begin(stage, settings, sampler, rows, prompts, scale):
         return
     plan = Plan(
-        settings.iterations,
+        settings.iterations or (ITERATIONS if budget is None else None),
         settings.prompts_per_iteration,
         settings.samples_per_prompt,
         settings.minibatches,
@@ -148,12 +158,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         settings.sampling.temperature,
         settings.sampling.max_new_tokens,
     )
-    total = plan.iterations * plan.episodes_per_iteration
-    controller = kl_controller(settings.kl, total, plan.episodes_per_iteration)
-    low, high = controller.max_drift(total, plan.episodes_per_iteration)
-    stage.events.say(
-        f"{total:,} episodes; KL coefficient {controller.coefficient:g}, may move by a factor of {low:.2f} to {high:.2f}"
-    )
+    controller = _controller(stage, settings.kl, plan)
 
     def collect(indices: Sequence[int], purpose: object, *, greedy: bool = False) -> ScoredRollouts:
         chosen = [prompts[i] for i in indices], [rows[i] for i in indices]
@@ -184,19 +189,38 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     if settings.replay:
         streams.append(replay_stream(backbone, settings.replay, stage.inputs["replay.data"].reference, stage.seed))
     modules = {"policy": backbone.model, **heads}
-    loop = Loop(stage, modules, streams, settings.optimizer, plan.num_steps, label="rl")
+    loop = Loop(stage, modules, streams, settings.optimizer, plan.num_steps, label="rl", budget=budget)
     monitor = None
     if settings.monitor:
         monitor = Monitor(stage, settings.monitor, sampler, modules, mean, deviation, _kl_price(settings))
-        loop.hooks = [Hook(settings.monitor.every * plan.steps_per_iteration, monitor)]
+        loop.hooks = [settings.monitor.hook(monitor, plan.steps_per_iteration, has_budget=budget is not None)]
         loop.is_over = monitor.is_over
     loop.run()
     if monitor:
-        monitor.finish(plan.num_steps)
+        monitor.finish(loop.last_step)
+    if budget:
+        stage.figures.update(spent_seconds=budget.spent, optimizer_steps=loop.last_step)
     save_backbone(backbone, stage.out / "model")
     verify_saved(backbone, stage.out / "model")
     if value_head is not None:
         value_head.save(stage.out / "model")
+
+
+def _controller(stage: StageContext, settings: KLSettings, plan: Plan) -> FixedKL | AdaptiveKL:
+    """What steers the KL coefficient; how far it may move is said."""
+    from tuningfork.errors import RecipeError
+
+    if plan.iterations is None:
+        if settings.target is not None and settings.horizon == "auto":
+            raise RecipeError("rl.kl.horizon: with a budget the number of episodes is not known before; give a number")
+        return kl_controller(settings, 0, plan.episodes_per_iteration)
+    total = plan.iterations * plan.episodes_per_iteration
+    controller = kl_controller(settings, total, plan.episodes_per_iteration)
+    low, high = controller.max_drift(total, plan.episodes_per_iteration)
+    stage.events.say(
+        f"{total:,} episodes; KL coefficient {controller.coefficient:g}, may move by a factor of {low:.2f} to {high:.2f}"
+    )
+    return controller
 
 
 def _check(settings: StageSettings, needs: Needs) -> None:
@@ -204,6 +228,8 @@ def _check(settings: StageSettings, needs: Needs) -> None:
     from tuningfork.errors import RecipeError
 
     name = settings.method.name
+    if settings.budget is not None and settings.iterations is not None:
+        raise RecipeError("rl.iterations has no effect with a budget; give one of them")
     if settings.sampling.greedy:
         raise RecipeError("rl.sampling.greedy: reinforcement learning needs samples that differ; remove greedy")
     if needs.groups and settings.samples_per_prompt < 2:

@@ -9,11 +9,12 @@ from pydantic import Field, model_validator
 from tuningfork.data.reading import ReadingSettings
 from tuningfork.evals.heldout import HeldoutSettings
 from tuningfork.evals.knowledge import KnowledgeSettings, check_knowledge
+from tuningfork.evals.monitor import WatchSettings
 from tuningfork.evals.stopping import StopProbeSettings, check_stopping
 from tuningfork.model.settings import AdapterSettings, ChatSettings, Full
 from tuningfork.settings import Input, Settings
 from tuningfork.stage import StageContext
-from tuningfork.train.settings import Batching, OptimizerSettings, ReplaySettings
+from tuningfork.train.settings import Batching, BudgetSeconds, OptimizerSettings, ReplaySettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,12 @@ class StageSettings(Settings):
     steps: int | None = Field(default=None, ge=1)
     """optimizer steps; empty means `epochs` passes over the data"""
     epochs: float | None = Field(default=None, gt=0)
-    """passes over the data, where `steps` is empty; 1 when both are"""
+    """passes over the data, where `steps` is empty; 1 when both are and there is no budget"""
+    budget: BudgetSeconds = None
+    """seconds of computing (a CPU's, over the number of threads), instead of `steps` and `epochs`; how many steps fit depends
+    on the machine, so such a run is not bit-exact"""
+    spent_before: Input | None = None
+    """artifact of a stage whose time is taken from the budget too, such as `rejection`"""
     batch_rows: int = Field(default=64, ge=1)
     """rows per step: demonstrations, or packed rows of several"""
     packing: Literal["none", "best_fit"] = "none"
@@ -62,6 +68,8 @@ class StageSettings(Settings):
     """earlier text trained beside the demonstrations; without it a narrow set makes the model forget"""
     heldout: HeldoutSettings | None = None
     """demonstrations that are not trained on: their loss, sampled answers, and which weights are kept"""
+    monitor: WatchSettings | None = None
+    """what is looked at during training, as in the stage `rl`: gold judge, proxy, KL; what is kept, and what ends it"""
     stop_probe: StopProbeSettings | None = None
     """a check that the model ends its answers; its gate stops the run"""
     knowledge: KnowledgeSettings | None = None
@@ -71,17 +79,25 @@ class StageSettings(Settings):
     def _every_setting_has_an_effect(self) -> Self:
         if self.length is not None and self.packing == "none":
             raise ValueError("length is that of packed rows; set packing: best_fit or remove it")
+        if self.budget is not None and (self.steps is not None or self.epochs is not None):
+            raise ValueError("steps and epochs have no effect with a budget; give one of them")
+        if self.spent_before is not None and self.budget is None:
+            raise ValueError("spent_before has no effect without a budget")
+        if self.heldout and self.monitor and self.heldout.keep == self.monitor.keep == "best":
+            raise ValueError("heldout.keep and monitor.keep both choose the weights; set one of them to last")
         return self
 
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Train on demonstrations (and replay), look at held-out ones, check, save."""
     from tuningfork.errors import RecipeError
+    from tuningfork.evals.monitor import watch
     from tuningfork.model.loading import load_backbone
     from tuningfork.model.saving import save_backbone, verify_saved
     from tuningfork.model.tree import count_parameters, parameter_tree
     from tuningfork.streams.text import TextStream, replay_stream
     from tuningfork.train.advice import learning_rate_advice
+    from tuningfork.train.budget import open_budget
     from tuningfork.train.loop import Hook, Loop
 
     if settings.steps is not None and settings.epochs is not None:
@@ -93,7 +109,8 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     stage.events.say(learning_rate_advice(rate, num_parameters, settings.adapter.kind))
     demonstrated, heldout, data = _read(stage, settings)
     rows = _training_rows(stage, settings, backbone, data, demonstrated, heldout)
-    steps = settings.steps or max(1, round((settings.epochs or 1.0) * len(rows) / settings.batch_rows))
+    one_pass = max(1, round((settings.epochs or 1.0) * len(rows) / settings.batch_rows))
+    steps = settings.steps or one_pass
     main = TextStream(
         backbone,
         rows,
@@ -109,16 +126,39 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     if settings.replay:
         streams.append(replay_stream(backbone, settings.replay, stage.inputs["replay.data"].reference, stage.seed))
     look = _heldout_look(stage, settings, backbone, heldout)
-    hooks = [Hook(look.settings.every, look)] if look else []
-    Loop(stage, {"policy": backbone.model}, streams, settings.optimizer, steps, label="sft", hooks=hooks).run()
+    monitor = watch(stage, settings.monitor, backbone) if settings.monitor else None
+    budget = open_budget(settings.budget, stage.runtime.device, before=_spent_before(stage, settings))
+    modules, num_steps = {"policy": backbone.model}, steps if budget is None else None
+    loop = Loop(stage, modules, streams, settings.optimizer, num_steps, label="sft", budget=budget)
+    loop.hooks = [Hook(look.settings.every, look)] if look else []
+    if monitor:
+        loop.hooks = [*loop.hooks, monitor.settings.hook(monitor, has_budget=budget is not None)]
+        loop.is_over = monitor.is_over
+    loop.run()
     if look:
-        look.finish(steps)
+        look.finish(loop.last_step)
+    if monitor:
+        monitor.finish(loop.last_step)
+    if budget:
+        stage.figures.update(spent_seconds=budget.spent, optimizer_steps=loop.last_step)
     if settings.stop_probe:
         check_stopping(stage, backbone, settings.stop_probe)
     if settings.knowledge:
         check_knowledge(stage, backbone, settings.knowledge)
     save_backbone(backbone, stage.out / "model")
     verify_saved(backbone, stage.out / "model")
+
+
+def _spent_before(stage: StageContext, settings: StageSettings) -> float:
+    """Seconds of the budget that an earlier stage spent."""
+    from tuningfork.errors import RecipeError
+
+    if settings.spent_before is None:
+        return 0.0
+    spent = stage.inputs["spent_before"].manifest.get("figures", {}).get("spent_seconds")
+    if spent is None:
+        raise RecipeError(f"spent_before: {settings.spent_before} does not say what it spent; name a stage `rejection`")
+    return float(spent)
 
 
 def _read(stage: StageContext, settings: StageSettings) -> tuple[list[Placed], list[Placed], Dataset]:

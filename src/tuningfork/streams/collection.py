@@ -19,7 +19,8 @@ from tuningfork.rollout.rollout import Rollout
 class Plan:
     """How much of everything an RL run does."""
 
-    iterations: int
+    iterations: int | None
+    """empty where a budget ends the run"""
     prompts_per_iteration: int
     samples_per_prompt: int
     minibatches: int
@@ -36,8 +37,8 @@ class Plan:
         return self.epochs * self.minibatches
 
     @property
-    def num_steps(self) -> int:
-        return self.iterations * self.steps_per_iteration
+    def num_steps(self) -> int | None:
+        return None if self.iterations is None else self.iterations * self.steps_per_iteration
 
 
 @dataclass(frozen=True)

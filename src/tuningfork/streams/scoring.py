@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tuningfork.randomness import derive_seed
-from tuningfork.reward.base import Item
+from tuningfork.reward.base import UNSCORABLE, Item
 from tuningfork.rollout.rollout import Prompt, Rollout, sample
 from tuningfork.rollout.sampler import LocalEngine
 from tuningfork.rollout.settings import SamplingSettings
@@ -28,13 +28,14 @@ class ScoringSampler:
         self,
         stage: StageContext,
         backbone: Backbone,
-        reward: Reward,
+        reward: Reward | None,
         sampling: SamplingSettings,
         *,
         samples_per_prompt: int = 1,
         chunk: int | None = None,
     ) -> None:
-        """`chunk`: responses sampled and scored at a time, which bounds memory; the result does not depend on it."""
+        """Without a reward nothing has a score. `chunk`: responses sampled and scored at a time, which bounds memory; the
+        result does not depend on it."""
         self.stage, self.backbone, self.reward, self.sampling = stage, backbone, reward, sampling
         self.samples_per_prompt, self.chunk = samples_per_prompt, chunk
         self.engine = LocalEngine(backbone, runtime=stage.runtime, say=stage.events.say)
@@ -75,6 +76,8 @@ class ScoringSampler:
 
     def scores(self, rollouts: Sequence[Rollout], rows: Sequence[Row]) -> list[Score]:
         """What the reward says of each rollout, whose prompt has the row beside it."""
+        if self.reward is None:
+            return [UNSCORABLE] * len(rollouts)
         texts = self.backbone.decode([rollout.response_ids for rollout in rollouts])
         return self.reward.score(
             [

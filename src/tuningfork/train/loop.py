@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 
 from tuningfork.errors import RunError
 from tuningfork.randomness import derive_seed
-from tuningfork.stage import StageContext
+from tuningfork.stage import Progress, StageContext
 from tuningfork.tensors import reduce_metrics
+from tuningfork.train.budget import Budget
 from tuningfork.train.checkpoint import (
     load_checkpoint,
     optimizer_tensors,
@@ -28,7 +30,7 @@ from tuningfork.train.checkpoint import (
     save_checkpoint,
     trainable_tensors,
 )
-from tuningfork.train.optimizer import build_optimizer, schedule_factor, set_learning_rate
+from tuningfork.train.optimizer import budget_factor, build_optimizer, schedule_factor, set_learning_rate
 from tuningfork.train.settings import OptimizerSettings
 
 
@@ -93,22 +95,31 @@ class StatelessStream:
 
 @dataclass(frozen=True)
 class Hook:
-    """Something to do every `every` steps and after the last: evaluate, sample. Its figures join the metrics."""
+    """Something to do every `every` steps, or whenever one of `shares` of the budget is spent, and after the last step:
+    evaluate, sample. Its figures join the metrics; its time is not taken from the budget."""
 
-    every: int
+    every: int | None
     run: Callable[[int], Mapping[str, float]]
+    shares: Sequence[float] = ()
+
+    def is_due(self, step: int, before: float, after: float) -> bool:
+        """Whether it is time after `step` steps, the last of which took the share spent from `before` to `after`."""
+        return (self.every is not None and step % self.every == 0) or any(before < at <= after for at in self.shares)
 
 
 @dataclass
 class Loop:
-    """One training of `modules` for `num_steps` optimizer steps. `streams[0]` is the main one."""
+    """One training of `modules` for `num_steps` optimizer steps, or until a budget is spent. `streams[0]` is the main one."""
 
     stage: StageContext
     modules: Mapping[str, nn.Module]
     streams: Sequence[Stream]
     settings: OptimizerSettings
-    num_steps: int
+    num_steps: int | None
+    """empty where there is a budget"""
     label: str = "train"
+    budget: Budget | None = None
+    """ends the training with the first step that exhausts it; the learning rate follows the share spent"""
     checkpoint_seconds: float = 60.0
     checkpoint_every: int | None = None
     hooks: Sequence[Hook] = ()
@@ -116,34 +127,60 @@ class Loop:
     """asked after the hooks of each step; true ends the training there. What it says has to follow from what hooks saw"""
 
     def __post_init__(self) -> None:
+        assert (self.num_steps is None) != (self.budget is None), "a training ends with its steps or with its budget"
         self.optimizer = build_optimizer(self.modules, self.settings)
         self.scaler = torch.amp.GradScaler(enabled=self.stage.runtime.precision == "fp16")  # pyright: ignore[reportPrivateImportUsage]
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._saved_at = time.monotonic()
+        self.last_step = 0
 
     def run(self) -> dict[str, float]:
         """Train to the end, resuming from the newest checkpoint; returns the last step's metrics."""
         step, metrics = self._resume(), dict[str, float]()
-        with self.stage.events.progress(self.num_steps, self.label, done=step) as bar:
-            while step < self.num_steps:
-                started = time.monotonic()
-                metrics = self._train_step(step)
+        with self._progress(step) as bar:
+            while not self._is_done(step):
+                started, before = time.monotonic(), self._spent
+                with self.budget.spending() if self.budget else nullcontext():
+                    metrics = self._train_step(step)
                 step += 1
                 if metrics:
                     metrics["seconds"] = time.monotonic() - started
                 for hook in self.hooks:
-                    if step % hook.every == 0 or step == self.num_steps:
+                    if self._is_done(step) or hook.is_due(step, *self._shares(before)):
                         metrics |= hook.run(step)
                 if metrics:
-                    self.stage.events.log(step=step, **metrics)
-                bar.advance(1, **{k: v for k, v in metrics.items() if k in ("loss", "score_mean", "kl")})
+                    self.stage.events.log(step=step, **metrics, **({"spent": self._spent} if self.budget else {}))
+                shown = {k: v for k, v in metrics.items() if k in ("loss", "score_mean", "kl")}
+                bar.advance(self._spent - before if self.budget else 1, **shown)
                 if self.is_over():
                     break  # without a checkpoint: a resumed run comes here again, and does not go on
                 self._save_if_due(step)
+        self.last_step = step
         return metrics
 
+    @property
+    def _spent(self) -> float:
+        return self.budget.spent if self.budget else 0.0
+
+    def _shares(self, before: float) -> tuple[float, float]:
+        """Shares of the budget spent, when `before` seconds were and now."""
+        return (before / self.budget.seconds, self.budget.share) if self.budget else (0.0, 0.0)
+
+    def _is_done(self, step: int) -> bool:
+        return self.budget.is_spent if self.budget else step >= (self.num_steps or 0)
+
+    def _progress(self, step: int) -> Progress:
+        if self.budget:
+            return self.stage.events.progress(self.budget.seconds, self.label, "second", done=self.budget.spent)
+        return self.stage.events.progress(self.num_steps or 0, self.label, done=step)
+
+    def _learning_rate(self, step: int) -> float:
+        if self.budget:
+            return self.settings.learning_rate * budget_factor(step, self.budget.share, self.settings)
+        return self.settings.learning_rate * schedule_factor(step, self.num_steps or 0, self.settings)
+
     def _train_step(self, step: int) -> dict[str, float]:
-        learning_rate = self.settings.learning_rate * schedule_factor(step, self.num_steps, self.settings)
+        learning_rate = self._learning_rate(step)
         set_learning_rate(self.optimizer, learning_rate)
         torch.manual_seed(derive_seed(self.stage.seed, "dropout", step))  # the only draw torch makes by itself
         metrics: dict[str, float] = {"learning_rate": learning_rate, "samples": 0, "tokens": 0}
@@ -190,12 +227,17 @@ class Loop:
         for stream in self.streams:
             stream.restore(checkpoint.state["streams"][stream.name])
         self.stage.events.rewind(checkpoint.step)
-        self.stage.events.say(f"{self.label}: resumed after step {checkpoint.step} of {self.num_steps}")
+        if self.budget:
+            self.budget.spent = checkpoint.state["spent"]
+            where = f", {self.budget.spent:.1f} of {self.budget.seconds:g} s are spent"
+        else:
+            where = f" of {self.num_steps}"
+        self.stage.events.say(f"{self.label}: resumed after step {checkpoint.step}{where}")
         return checkpoint.step
 
     def _save_if_due(self, step: int) -> None:
         stopping = self.stage.stop.is_set
-        if step == self.num_steps or not all(stream.at_boundary for stream in self.streams):
+        if self._is_done(step) or not all(stream.at_boundary for stream in self.streams):
             return
         by_steps = self.checkpoint_every is not None and step % self.checkpoint_every == 0
         if stopping or by_steps or time.monotonic() - self._saved_at > self.checkpoint_seconds:
@@ -208,6 +250,10 @@ class Loop:
             self.stage.work,
             step,
             {**trainable_tensors(self.modules), **optimizer_tensors(self.optimizer)},
-            {"scaler": self.scaler.state_dict(), "streams": {s.name: s.state() for s in self.streams}},
+            {
+                "scaler": self.scaler.state_dict(),
+                "streams": {s.name: s.state() for s in self.streams},
+                "spent": self._spent,
+            },
         )
         self._saved_at = time.monotonic()

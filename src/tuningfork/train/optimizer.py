@@ -20,9 +20,26 @@ def schedule_factor(step: int, num_steps: int, settings: OptimizerSettings) -> f
     warmup = settings.warmup if settings.warmup >= 1 else math.ceil(settings.warmup * num_steps)
     if step < warmup:
         return (step + 1) / warmup
+    return _decay((step - warmup) / max(1, num_steps - 1 - warmup), settings)
+
+
+def budget_factor(step: int, spent: float, settings: OptimizerSettings) -> float:
+    """The same where a training ends with its budget, of which the share `spent` is gone before `step`.
+
+    A warm-up of 1 or more counts steps, one below 1 is a share of the budget.
+    """
+    if settings.warmup >= 1:
+        return min(1.0, (step + 1) / settings.warmup) * _decay(spent, settings)
+    if spent < settings.warmup:
+        return spent / settings.warmup
+    return _decay((spent - settings.warmup) / max(1e-9, 1 - settings.warmup), settings)
+
+
+def _decay(share: float, settings: OptimizerSettings) -> float:
+    """Factor after `share` of the decay."""
     if settings.schedule == "constant":
         return 1.0
-    share = min(1.0, (step - warmup) / max(1, num_steps - 1 - warmup))
+    share = min(1.0, share)
     shape = 0.5 * (1 + math.cos(math.pi * share)) if settings.schedule == "cosine" else 1.0 - share
     return settings.floor + (1 - settings.floor) * shape
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,10 @@ Batching = Literal["random", "length_grouped"]
 Packing = Literal["concatenate", "best_fit", "none"]
 """How texts fill rows. `concatenate` cuts them, one behind the other, into full rows, and attention crosses them as in
 GPT-2; `best_fit` puts whole texts into rows without any seeing another; `none` gives each text a row."""
+
+
+BudgetSeconds = Annotated[float, Field(gt=0)] | None
+"""Seconds of computing that a training may spend, sampling and scoring included; looks and checkpoints are not counted."""
 
 
 class OptimizerSettings(Settings):
