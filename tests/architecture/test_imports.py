@@ -17,9 +17,9 @@ ORCHESTRATION = (
     "resolved", "runs", "single", "sources", "summaries", "supervisor", "trust", "validation", "worker",
 )  # fmt: skip
 TORCH_FREE = (
-    *ORCHESTRATION, "artifacts", "errors", "evals.combine", "evals.statistics", "evals.summary", "evals.verdict",
-    "faults", "kinds", "methods", "report", "runtime", "settings", "stage", "stages", "teachers.settings",
-    "tensors", "train.settings", "worlds",
+    *ORCHESTRATION, "artifacts", "errors", "evals.agreement_statistics", "evals.combine", "evals.statistics",
+    "evals.summary", "evals.verdict", "faults", "kinds", "methods", "report", "runtime", "settings", "stage", "stages",
+    "teachers.settings", "tensors", "train.settings", "worlds",
 )  # fmt: skip
 
 
