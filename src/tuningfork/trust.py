@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,10 @@ from typing import Any
 
 from tuningfork.artifacts.files import hash_json, write_json
 from tuningfork.errors import RecipeError
+from tuningfork.folders import config_folder
 from tuningfork.keys import code_file, code_hash, own_method_hash, own_methods
 from tuningfork.recipe import Recipe, Stage
 from tuningfork.settings import CodeMarker, HostMarker, marked_values
-
-CONFIG_VARIABLE = "TUNINGFORK_CONFIG"
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def require_trust(recipe: Recipe, say: Callable[[str], None], trust: bool) -> No
 
 
 def _path() -> Path:
-    return Path(os.environ.get(CONFIG_VARIABLE) or "~/.config/tuningfork").expanduser() / "trust.json"
+    return config_folder() / "trust.json"
 
 
 def _read() -> dict[str, str]:

@@ -11,15 +11,17 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "tuningfork"
 FILES = sorted(PACKAGE.rglob("*.py"))
-COMPONENTS = ("data", "evals", "methods", "model", "reward", "rollout", "streams", "teachers", "train", "worlds")
+COMPONENTS = (
+    "asking", "data", "evals", "judges", "methods", "model", "reward", "rollout", "streams", "teachers", "train", "worlds",
+)  # fmt: skip
 ORCHESTRATION = (
     "catalogue", "cli", "composition", "data_commands", "display", "doctor", "document", "explain", "keys", "pipeline",
     "recipe", "references", "resolved", "runs", "single", "sources", "summaries", "supervisor", "trust", "validation", "worker",
 )  # fmt: skip
 TORCH_FREE = (
-    *ORCHESTRATION, "artifacts", "errors", "evals.combine", "evals.statistics", "evals.summary", "evals.verdict",
-    "faults", "kinds", "methods", "report", "runtime", "settings", "stage", "stages", "teachers.settings",
-    "tensors", "train.settings", "worlds",
+    *ORCHESTRATION, "artifacts", "errors", "evals.agreement_statistics", "evals.combine", "evals.statistics",
+    "evals.summary", "evals.verdict", "asking.settings", "faults", "folders", "kinds", "methods", "report", "runtime",
+    "settings", "stage", "stages", "teachers.settings", "tensors", "train.settings", "worlds",
 )  # fmt: skip
 
 
