@@ -15,13 +15,14 @@ COMPONENTS = (
     "asking", "data", "evals", "judges", "methods", "model", "reward", "rollout", "streams", "teachers", "train", "worlds",
 )  # fmt: skip
 ORCHESTRATION = (
-    "catalogue", "cli", "composition", "data_commands", "display", "doctor", "document", "explain", "keys", "pipeline",
-    "recipe", "references", "resolved", "runs", "single", "sources", "summaries", "supervisor", "trust", "validation", "worker",
+    "catalogue", "cli", "composition", "data_commands", "display", "doctor", "document", "explain", "keys", "label_commands",
+    "pipeline", "recipe", "references", "resolved", "runs", "single", "sources", "summaries", "supervisor", "trust",
+    "validation", "worker",
 )  # fmt: skip
 TORCH_FREE = (
     *ORCHESTRATION, "artifacts", "errors", "evals.agreement_statistics", "evals.combine", "evals.statistics",
-    "evals.summary", "evals.verdict", "asking.settings", "faults", "folders", "kinds", "methods", "report", "runtime",
-    "settings", "stage", "stages", "teachers.settings", "tensors", "train.settings", "worlds",
+    "evals.summary", "evals.verdict", "asking.settings", "faults", "feedback", "folders", "kinds", "methods", "report",
+    "runtime", "settings", "stage", "stages", "teachers.settings", "tensors", "train.settings", "worlds",
 )  # fmt: skip
 
 
@@ -67,6 +68,7 @@ def is_below(name: str, packages: tuple[str, ...]) -> bool:
         (COMPONENTS, ("stages", *ORCHESTRATION)),
         (("artifacts",), (*COMPONENTS, "stages", "recipe", "pipeline", "supervisor", "report")),
         (("report",), ("stages", "model", "train", "rollout", "reward", "recipe", "pipeline", "supervisor")),
+        (("feedback",), (*(name for name in COMPONENTS if name != "data"), "stages", "report", *ORCHESTRATION)),
         (("stages",), ("recipe", "pipeline", "supervisor", "worker", "cli", "artifacts")),
     ],
     ids=lambda names: "+".join(names[:3]),
