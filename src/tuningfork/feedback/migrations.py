@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection, inspect, select
@@ -21,6 +22,7 @@ def migrate(connection: Connection) -> None:
         if tables & set(schema.metadata.tables):
             raise RunError("the database holds tables of another program; give --db another database")
         schema.metadata.create_all(connection)
+        connection.execute(schema.project.insert().values(key="id", value=secrets.token_hex(4)))
         _stamp(connection, schema.VERSION)
         return
     stored = connection.scalar(select(schema.project.c.value).where(schema.project.c.key == "version"))

@@ -46,7 +46,7 @@ project = Table(
     Column("key", Text, primary_key=True),
     Column("value", JSON, nullable=False),
 )
-"""Settings of the whole project: `version` of the tables, `settings` (see `project.ProjectSettings`)."""
+"""Of the whole project: `version` of the tables, a random `id`, `settings` (see `project.ProjectSettings`)."""
 
 annotators = Table(
     "annotators",
@@ -90,7 +90,7 @@ items = Table(
     Column("messages", JSON(none_as_null=True)),
     Column("prompt_ids", JSON(none_as_null=True)),
     Column("candidates", JSON, nullable=False),  # as data.judgements.Candidate, K of them
-    Column("wanted", Integer, nullable=False, default=1),  # judgements by different annotators; 0 for gold items
+    Column("wanted", Integer, nullable=False, default=1),  # judgements by different annotators; 0 for gold and chat
     Column("open_slots", Integer, nullable=False, default=1),  # wanted - on a screen - judged
     Column("priority", Double, nullable=False, default=0.0),  # highest first, then in order of number
     Column("gold", JSON(none_as_null=True)),  # the known ranking, for items that test annotators
@@ -109,6 +109,7 @@ Index(
     sqlite_where=items.c.open_slots > 0,
     postgresql_where=items.c.open_slots > 0,
 )
+Index("items_wanted", items.c.wanted)
 Index("items_gold", items.c.number, sqlite_where=items.c.gold.is_not(None), postgresql_where=items.c.gold.is_not(None))
 
 assignments = Table(
@@ -123,6 +124,7 @@ assignments = Table(
     Column("attempt", Integer, nullable=False, default=0),  # how often its judgement was withdrawn
     Column("assigned_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
+    Column("acted_at", Double),  # when it was judged, skipped or flagged; undo takes the latest
     UniqueConstraint("annotator", "item", "purpose"),
 )
 _IS_OPEN = assignments.c.state == OPEN
@@ -136,6 +138,7 @@ Index(
     postgresql_where=_HOLDS_SCREEN,
 )
 Index("assignments_item", assignments.c.item)
+Index("assignments_acted", assignments.c.annotator, assignments.c.acted_at)
 
 judgements = Table(
     "judgements",
@@ -158,6 +161,7 @@ judgements = Table(
     Column("seconds", Double),  # with the page in front, as the page measured
     UniqueConstraint("assignment", "attempt"),
 )
+Index("judgements_purpose", judgements.c.purpose)
 Index("judgements_annotator", judgements.c.annotator, judgements.c.at)
 Index("judgements_item", judgements.c.item)
 
