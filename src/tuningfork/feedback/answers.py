@@ -39,6 +39,11 @@ class Given:
         return best_of(self.ranking)
 
     @property
+    def is_right(self) -> bool:
+        """Whether it puts first what the known ranking does."""
+        return self.gold is not None and self.best == best_of(self.gold)
+
+    @property
     def place(self) -> int | str:
         """Where the answer put first stood on the screen, from 0 on the left; or `TIE`."""
         best = self.best

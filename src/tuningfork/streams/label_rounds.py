@@ -61,7 +61,8 @@ def _asked(backbone: Backbone, judgement: Judgement, source: str | Path) -> Aske
     if len(judgement.candidates) != 2 or sum(map(len, judgement.ranking)) != 2:
         raise DataError(f"{source}: judgement {judgement.id} is not of two answers; ask about pairs")
     answer = 0 if len(judgement.ranking) == 1 else 1 if judgement.ranking[0] == [0] else -1
-    return AskedPair(*judged_texts(backbone, judgement), answer, judgement.root, judgement.strength)
+    first, second = judged_texts(backbone, judgement)
+    return AskedPair(first, second, answer, judgement.root, judgement.strength)
 
 
 def train_round(stage: StageContext, settings: TrainingSettings, pairs: Sequence[AskedPair], name: str) -> RewardModel:

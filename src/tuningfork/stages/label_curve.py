@@ -1,7 +1,8 @@
-"""How many labels does each way of choosing what to ask need? Known answers are revealed in rounds, and counted.
+"""What do labels buy? Judgements that exist are revealed in rounds; after each a reward model is trained and measured.
 
-Every strategy starts from the same random first labels. A round trains a reward model on all labels so far, measures it on
-held-out pairs, and chooses the next pairs to reveal. A tie is an answer too: it costs a label and teaches nothing.
+`as_asked` reveals them in the order in which they were given: what the last labels bought, and what more would. The other
+orders answer what it would have taken had one chosen what to ask by them; these start from the same random first labels. A tie
+is an answer too: it costs a label and teaches nothing.
 """
 
 from __future__ import annotations
@@ -22,26 +23,32 @@ from tuningfork.train.settings import OptimizerSettings
 
 if TYPE_CHECKING:
     from tuningfork.evals.learning_curve import Estimate, Outlook
+    from tuningfork.model.reward_model import RewardModel
     from tuningfork.streams.label_rounds import AskedPair
 
 
+Order = Literal["as_asked"] | Strategy
+
+
 class StageSettings(Settings):
-    """Settings of the stage `active`."""
+    """Settings of the stage `label_curve`."""
 
     model: Input = "sft/model"
     """model that each reward model starts from"""
     data: Input
     """judgements that can be revealed, ties among them"""
-    heldout: Input
-    """judgements that accuracy is measured on, of other roots; ties are left out"""
-    strategies: tuple[Strategy, ...] = Field(default=("random", "uncertainty"), min_length=1)
-    """ways of choosing that are compared"""
+    heldout: Input | None = None
+    """judgements that accuracy is measured on, of other roots; some roots of `data` where it is left out. Ties are left out"""
+    holdout_share: float = Field(default=0.2, gt=0, lt=1)
+    """share of the roots of `data` that are held out; without `heldout` only"""
+    strategies: tuple[Order, ...] = Field(default=("as_asked",), min_length=1)
+    """orders in which the judgements are revealed"""
     first: int = Field(default=100, ge=2)
-    """labels before the first choice, drawn at random, the same for every strategy"""
+    """labels before the first choice"""
     labels: int = Field(default=100, ge=1)
     """labels of each round"""
-    rounds: int = Field(default=5, ge=1)
-    """rounds after the first labels"""
+    rounds: int | None = Field(default=None, ge=1)
+    """rounds after the first labels; as many as there are labels for, if left out"""
     heads: int = Field(default=8, ge=2)
     """members of the ensemble for `disagreement`: heads on one trunk, each fitted to a resample of the labels"""
     adapter: AdapterSettings = Full()
@@ -61,30 +68,54 @@ class StageSettings(Settings):
 
 
 def run(stage: StageContext, settings: StageSettings) -> None:
-    """Ask in rounds by every strategy; write rounds.jsonl, and what the last and the next labels buy."""
-    from tuningfork.errors import DataError
+    """Reveal in rounds by every order; write rounds.jsonl, and what the last and the next labels buy."""
     from tuningfork.evals.learning_curve import describe, outlook
-    from tuningfork.model.loading import load_backbone
-    from tuningfork.streams.label_rounds import read_pairs
 
-    backbone = load_backbone(stage.inputs["model"].reference, stage.runtime)
-    pool = read_pairs(backbone, stage.inputs["data"].reference)
-    heldout = [pair for pair in read_pairs(backbone, stage.inputs["heldout"].reference) if pair.answer]
-    needed = settings.first + settings.rounds * settings.labels
-    if len(pool) < needed or not heldout:
-        raise DataError(
-            f"{len(pool)} judgements to reveal and {len(heldout)} held out: {settings.rounds} rounds need {needed}, "
-            "and at least one held out that is no tie"
-        )
+    pool, heldout = _read(stage, settings)
     ties = sum(not pair.answer for pair in pool) / len(pool)
     stage.figures.update(pool=len(pool), tie_share=ties, heldout_pairs=len(heldout))
+    rows: list[dict[str, Any]] = []
     for strategy in settings.strategies:
         rounds = _Rounds(stage, settings, pool, heldout, strategy).run()
+        rows += rounds
         labels, hits = [row["labels"] for row in rounds], [row["hits"] for row in rounds]
         roots = [pair.root for pair in heldout]
         found = outlook(labels, hits, roots, next_labels=settings.labels, seed=stage.seed)
         stage.figures[strategy] = _figures(found)
         stage.events.say(f"{strategy}: {describe(found)}")
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (stage.out / "rounds.jsonl").write_text(lines, encoding="utf-8")
+
+
+def _read(stage: StageContext, settings: StageSettings) -> tuple[list[AskedPair], list[AskedPair]]:
+    """What can be revealed, in the order given, and what is held out."""
+    from tuningfork.errors import DataError
+    from tuningfork.model.loading import load_backbone
+    from tuningfork.randomness import derive_seed, uniforms
+    from tuningfork.streams.label_rounds import read_pairs
+
+    backbone = load_backbone(stage.inputs["model"].reference, stage.runtime)
+    pool = read_pairs(backbone, stage.inputs["data"].reference)
+    if settings.heldout:
+        heldout = read_pairs(backbone, stage.inputs["heldout"].reference)
+        shared = {pair.root for pair in pool} & {pair.root for pair in heldout}
+        if shared:
+            raise DataError(
+                f"{len(shared)} roots are in data and in heldout, {min(shared)!r} among them; hold out others"
+            )
+    else:
+        draws = {root: derive_seed(stage.seed, "holdout", root) for root in {pair.root for pair in pool}}
+        out = {root for root, key in draws.items() if float(uniforms([key], 0)[0]) < settings.holdout_share}
+        heldout = [pair for pair in pool if pair.root in out]
+        pool = [pair for pair in pool if pair.root not in out]
+    heldout = [pair for pair in heldout if pair.answer]
+    needed = settings.first + (settings.rounds or 1) * settings.labels
+    if len(pool) < needed or not heldout:
+        raise DataError(
+            f"{len(pool)} judgements to reveal and {len(heldout)} held out that are no ties: {needed} are needed, and one "
+            "held out at least; set first, labels, rounds or holdout_share"
+        )
+    return pool, heldout
 
 
 class _Rounds:
@@ -96,30 +127,31 @@ class _Rounds:
         settings: StageSettings,
         pool: list[AskedPair],
         heldout: list[AskedPair],
-        strategy: Strategy,
+        strategy: Order,
     ) -> None:
-        self.stage, self.settings, self.strategy = stage, settings, strategy
+        self.stage, self.settings = stage, settings
+        self.strategy: Order = strategy
         self.pool, self.heldout = pool, heldout
+        self.num_rounds = settings.rounds or (len(pool) - settings.first) // settings.labels
 
     def run(self) -> list[dict[str, Any]]:
         """One row a round: `labels`, `ties`, `accuracy`, `hits` (of each held-out pair), `asked` (numbers of pairs)."""
         from tuningfork.randomness import numpy_generator
 
-        first = numpy_generator(self.stage.seed, "first labels").permutation(len(self.pool))
-        asked = [int(index) for index in first[: self.settings.first]]
+        order = numpy_generator(self.stage.seed, "first labels").permutation(len(self.pool))
+        asked = [int(number) for number in order[: self.settings.first]]
+        if self.strategy == "as_asked":
+            asked = list(range(self.settings.first))
         rows: list[dict[str, Any]] = []
-        for number in range(self.settings.rounds + 1):
+        for number in range(self.num_rounds + 1):
             row = self._kept(number) or self._keep(number, self._round(number, asked))
-            rows.append(row)
+            rows.append({"strategy": self.strategy, "round": number, **row})
             asked = asked + row["chosen"]
-            with (self.stage.out / "rounds.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"strategy": self.strategy, "round": number, **row}) + "\n")
             self.stage.events.log(step=row["labels"], **{f"{self.strategy}/accuracy": row["accuracy"]})
         return rows
 
     def _round(self, number: int, asked: list[int]) -> dict[str, Any]:
         """Train on what was asked so far, measure, and choose what to ask next."""
-        from tuningfork.feedback.choosing import choose
         from tuningfork.streams import label_rounds
 
         known = [self.pool[index] for index in asked]
@@ -127,14 +159,7 @@ class _Rounds:
         reward_model = label_rounds.train_round(self.stage, self.settings, known, name)
         margins, _ = label_rounds.margins(reward_model, self.heldout)
         hits = label_rounds.hits(margins, self.heldout)
-        chosen: list[int] = []
-        if number < self.settings.rounds:
-            taken = set(asked)
-            left = [index for index in range(len(self.pool)) if index not in taken]
-            others = [self.pool[index] for index in left]
-            seen = label_rounds.look_at(reward_model, known, others, heads=self.settings.heads, seed=self.stage.seed)
-            places = choose(self.strategy, seen, self.settings.labels, seed=self.stage.seed, round_number=number)
-            chosen = [left[place] for place in places]
+        chosen = self._choose(number, asked, reward_model) if number < self.num_rounds else []
         return {
             "labels": len(asked),
             "ties": sum(not pair.answer for pair in known),
@@ -142,6 +167,20 @@ class _Rounds:
             "hits": hits.tolist(),
             "chosen": chosen,
         }
+
+    def _choose(self, number: int, asked: list[int], reward_model: RewardModel) -> list[int]:
+        """Numbers of the pairs to reveal next."""
+        from tuningfork.feedback.choosing import choose
+        from tuningfork.streams.label_rounds import look_at
+
+        taken, strategy = set(asked), self.strategy
+        left = [index for index in range(len(self.pool)) if index not in taken]
+        if strategy == "as_asked":
+            return left[: self.settings.labels]
+        known, others = ([self.pool[index] for index in numbers] for numbers in (asked, left))
+        seen = look_at(reward_model, known, others, heads=self.settings.heads, seed=self.stage.seed)
+        places = choose(strategy, seen, self.settings.labels, seed=self.stage.seed, round_number=number)
+        return [left[place] for place in places]
 
     def _kept(self, number: int) -> dict[str, Any] | None:
         path = self._path(number)
@@ -157,7 +196,6 @@ class _Rounds:
         return row
 
     def _path(self, number: int) -> Path:
-        # the first labels are the same for all, and so is what is learnt from them: but not what is asked next
         return self.stage.work / "rounds" / f"{self.strategy}-{number}.json"
 
 
