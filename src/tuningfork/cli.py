@@ -13,6 +13,7 @@ import typer
 
 from tuningfork.errors import Interrupted, TuningforkError
 from tuningfork.kinds import stage_kinds, stage_summary
+from tuningfork.label_commands import add_commands as add_label_commands
 
 if TYPE_CHECKING:
     from tuningfork.recipe import Recipe
@@ -29,7 +30,7 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Look at data, check it, convert it.")
 app.add_typer(data_app, name="data")
 
-_NOT_COMMANDS = {"report", "chat"}
+_NOT_COMMANDS = {"report", "chat", "label"}
 
 RecipeName = Annotated[str, typer.Argument(metavar="NAME|FILE", help="a shipped recipe or a YAML file")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run's folder, or its name below runs/")]
@@ -261,6 +262,9 @@ def data_convert(
     from tuningfork.data_commands import convert
 
     convert(file, out, to=to, shape=shape, columns=column or [], strict=strict, skip_share=skip_share)
+
+
+add_label_commands(app)
 
 
 def _run(recipe: Recipe, out: Path | None, store: Path | None, trust: bool) -> None:

@@ -1,6 +1,6 @@
 """The HTTP interface of the page: who am I, what is next, and what I say about it. All JSON, all below /api.
 
-GET  /api/me                      {annotator, is_lead, project, progress}
+GET  /api/me                      {annotator, is_lead, can_talk, project, progress}
 GET  /api/next                    {item | null, progress}
 GET  /api/text                    {text, length}: the rest of a long text
 POST /api/judge                   {outcome, item | null, progress}
@@ -100,7 +100,14 @@ async def me(service: Service, account: Account, request: Request) -> dict[str, 
         mode="json", include={"title", "guidelines", "criteria", "asks_strength", "asks_edit"}
     )
     progress = await run_in_threadpool(progress_of, service, account.name)
-    return {"annotator": account.name, "is_lead": account.is_lead, "project": project, "progress": progress}
+    can_talk = service.sampler is not None
+    return {
+        "annotator": account.name,
+        "is_lead": account.is_lead,
+        "can_talk": can_talk,
+        "project": project,
+        "progress": progress,
+    }
 
 
 @signed_in

@@ -40,6 +40,8 @@ class Service:
 
     database: Database
     settings: ProjectSettings
+    sampler: None = None
+    """the model to talk with, where there is one"""
     cookie: str = field(init=False)
     """name of the cookie: each project has its own, since cookies know no ports"""
     _counts: tuple[float, Counts] | None = field(default=None, init=False)
