@@ -20,9 +20,9 @@ ORCHESTRATION = (
     "validation", "worker",
 )  # fmt: skip
 TORCH_FREE = (
-    *ORCHESTRATION, "artifacts", "errors", "evals.agreement_statistics", "evals.combine", "evals.statistics",
-    "evals.summary", "evals.verdict", "asking.settings", "faults", "feedback", "folders", "kinds", "methods", "report",
-    "runtime", "settings", "stage", "stages", "teachers.settings", "tensors", "train.settings", "worlds",
+    *ORCHESTRATION, "artifacts", "errors", "evals.agreement_statistics", "evals.combine", "evals.learning_curve",
+    "evals.statistics", "evals.summary", "evals.verdict", "asking.settings", "faults", "feedback", "folders", "kinds",
+    "methods", "report", "runtime", "settings", "stage", "stages", "teachers.settings", "tensors", "train.settings", "worlds",
 )  # fmt: skip
 
 
