@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from tuningfork.artifacts.files import write_text
+from tuningfork.errors import RecipeError, RunError
 from tuningfork.settings import Input, Settings
 
 if TYPE_CHECKING:
@@ -131,8 +132,6 @@ class Monitor:
         if not file.is_file():
             found = self._look(None)
             if self.measure and f"gold/{self.measure.name}" not in found:
-                from tuningfork.errors import RecipeError
-
                 raise RecipeError(
                     f"rl.monitor.gold_measure: {self.measure.name} applies to none of the monitor prompts; the judge "
                     f"found {', '.join(name.removeprefix('gold/') for name in found if name.startswith('gold/'))}"
@@ -150,8 +149,16 @@ class Monitor:
         backbone = self.collector.backbone
         rollouts = self.collector.sample(self.prompts, "monitor", 1)
         scored = self.collector.score(rollouts, self.rows)
-        own, reference = (response_logprobs(backbone, rollouts, role=role) for role in ("policy", "reference"))
+        temperature = self.collector.sampling.temperature
+        own, reference = (
+            response_logprobs(backbone, rollouts, role=role, temperature=temperature)
+            for role in ("policy", "reference")
+        )
         known = [score for score in scored.scores if score is not None]
+        if not known:
+            raise RunError(
+                f"none of the {len(rollouts)} responses to monitor prompts could be scored: see to the reward"
+            )
         answers = to_answers(backbone, rollouts)
         if step is not None:
             for row, answer, score in list(zip(self.rows, answers, scored.scores, strict=True))[:4]:
@@ -159,7 +166,7 @@ class Monitor:
         count = len(rollouts)
         return {
             **self._judged(answers),
-            "monitor/score_mean": sum(known) / max(1, len(known)),
+            "monitor/score_mean": sum(known) / len(known),
             "monitor/kl": sum(float((a - b).sum()) for a, b in zip(own, reference, strict=True)) / count,
             "monitor/eos": sum(rollout.finish_reason == "stop" for rollout in rollouts) / count,
             "monitor/response_length": sum(len(rollout.response_ids) for rollout in rollouts) / count,
@@ -217,8 +224,6 @@ def load_monitor_gold(stage: StageContext, settings: MonitorSettings) -> GoldJud
 
 def deciding_measure(gold: GoldJudge, name: str | None) -> GoldMeasure:
     """The measure of this name, or the judge's first headline measure; RecipeError where there is none that has a good side."""
-    from tuningfork.errors import RecipeError
-
     known = [kind for kind in gold.measures if kind.direction != "same"]
     for kind in known:
         if kind.name == name or (name is None and kind.role == "headline"):
