@@ -148,9 +148,9 @@ class RolloutStream:
         epoch, index = divmod(inner, self.plan.minibatches)
         order = torch.randperm(len(self.experience), generator=generator(self.seed, "minibatch", iteration, epoch))
         rows = order.tensor_split(self.plan.minibatches)[index].to(self.experience.ids.device)
-        if len(rows) == 0:
-            return None  # fewer responses than mini-batches: prompts were dropped
         chosen = self.experience.slice(rows)  # pyright: ignore[reportArgumentType]
+        if not bool(chosen.response_mask.any()):
+            return None  # fewer responses than mini-batches, or none of these could be scored
         length = self.plan.max_new_tokens if self.method.average == "constant" else None
         return replace(chosen, weights=average_weights(chosen.weights, self.method.average, length))
 
@@ -215,6 +215,11 @@ class RolloutStream:
         collected = self.collector(iteration)
         if self.on_rollouts:
             self.on_rollouts(iteration, collected.sampled)
+        if all(score is None for score in collected.kept.scores):
+            raise RunError(
+                f"none of the {len(collected.kept.scores)} responses of iteration {iteration + 1} could be scored: see to "
+                "the reward; the run resumes from its last checkpoint"
+            )
         sampled = time.monotonic()
         report = self.collector.describe(collected.sampled)
         experience, figures = self._make_experience(collected, iteration)
