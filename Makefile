@@ -3,7 +3,7 @@ BIN := .venv/bin
 # Tests run single-threaded maths in two workers: faster than two threads each, and no spinning at barriers.
 TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: setup demo test test-slow check results clean
+.PHONY: setup demo test test-slow check results parity docs clean
 
 setup: .venv/.ready ## make .venv with everything the project needs
 
@@ -29,8 +29,22 @@ check: setup ## lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+docs: setup ## the tables of docs/methods.md, from the methods' files
+	$(BIN)/python docs/generate.py
+
 results: setup ## the training runs behind docs/results
 	$(BIN)/python benchmarks/results.py
 
-clean: ## remove the environment; runs stay
-	rm -rf .venv
+parity: setup .venv-parity/.ready ## losses and gradients of trl again, in an environment of its own, beside ours
+	OMP_NUM_THREADS=1 .venv-parity/bin/python tests/reference/parity/golden.py
+	$(BIN)/python tests/reference/parity/parity_table.py
+	$(TEST_ENV) $(BIN)/python -m pytest tests/reference
+
+.venv-parity/.ready: tests/reference/parity/requirements.txt constraints.txt
+	test -x .venv-parity/bin/python || $(PYTHON) -m venv .venv-parity
+	.venv-parity/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	.venv-parity/bin/python -m pip install --quiet --disable-pip-version-check -r tests/reference/parity/requirements.txt
+	touch $@
+
+clean: ## remove the environments; runs stay
+	rm -rf .venv .venv-parity

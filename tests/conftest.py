@@ -47,6 +47,13 @@ class Recorder:
         return None
 
 
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's own settings, keys, or replies of models."""
+    monkeypatch.setenv("TUNINGFORK_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("TUNINGFORK_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def make_stage(tmp_path: Path) -> Callable[..., StageContext]:
     """`make_stage(name, inputs={field: path}, seed=0)`: a stage context below a temporary folder of that name."""

@@ -13,6 +13,7 @@ import typer
 
 from tuningfork.errors import Interrupted, TuningforkError
 from tuningfork.kinds import stage_kinds, stage_summary
+from tuningfork.label_commands import add_commands as add_label_commands
 
 if TYPE_CHECKING:
     from tuningfork.recipe import Recipe
@@ -29,7 +30,7 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Look at data, check it, convert it.")
 app.add_typer(data_app, name="data")
 
-_NOT_COMMANDS = {"report", "chat"}
+_NOT_COMMANDS = {"report", "chat", "label"}
 
 RecipeName = Annotated[str, typer.Argument(metavar="NAME|FILE", help="a shipped recipe or a YAML file")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run's folder, or its name below runs/")]
@@ -150,6 +151,22 @@ def explain(
 
 
 @app.command()
+def methods(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="e.g. ppo, dpo, best_of")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text")] = False,
+) -> None:
+    """Methods to choose from: family, paper, needs; of one of them also formulas and settings with their sources."""
+    from tuningfork import catalogue
+
+    found = [catalogue.find_entry(name)] if name else catalogue.entries()
+    if as_json:
+        content = [catalogue.as_json(entry) for entry in found]
+        typer.echo(json.dumps(content[0] if name else content, indent=2, ensure_ascii=False))
+    else:
+        typer.echo(catalogue.entry_text(found[0]) if name else catalogue.list_text())
+
+
+@app.command()
 def report(run: RunName) -> None:
     """Make a run's report.html again from its files."""
     from tuningfork.artifacts.run_folder import open_run
@@ -261,6 +278,9 @@ def data_convert(
     from tuningfork.data_commands import convert
 
     convert(file, out, to=to, shape=shape, columns=column or [], strict=strict, skip_share=skip_share)
+
+
+add_label_commands(app)
 
 
 def _run(recipe: Recipe, out: Path | None, store: Path | None, trust: bool) -> None:

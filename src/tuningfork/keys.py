@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from tuningfork.artifacts.files import hash_file, hash_json, relative_files, write_json
 from tuningfork.errors import DataError, RecipeError
+from tuningfork.kinds import own_method_file
 from tuningfork.recipe import Stage, with_inputs
 from tuningfork.settings import CodeMarker, marked_values
 
@@ -21,6 +24,7 @@ def stage_key(stage: Stage, inputs: Mapping[str, str], code: str, device: str, p
     Neither the recipe's name nor the stage's id nor any path is in it.
     """
     named = {value: code_hash(value) for value in named_code(stage) if isinstance(value, str)}
+    named |= {place: own_method_hash(file) for place, file in own_methods(stage).items()}
     return hash_json(
         {
             "kind": stage.kind,
@@ -36,6 +40,25 @@ def stage_key(stage: Stage, inputs: Mapping[str, str], code: str, device: str, p
 def named_code(stage: Stage) -> list[Any]:
     """Values of settings that make the stage run code of the user's."""
     return [value for _, value in marked_values(stage.settings, CodeMarker) if value]
+
+
+def own_methods(stage: Stage) -> dict[str, Path]:
+    """The user's own methods that a stage's settings name: dotted place -> file."""
+    return dict(_own_methods(stage.settings, ()))
+
+
+def own_method_hash(file: Path) -> str:
+    """Hash of a method's file and of the Python files beside it, which it may import."""
+    return hash_json({path.name: hash_file(path) for path in sorted(file.parent.glob("*.py"))})
+
+
+def _own_methods(settings: BaseModel, place: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    files = {own_method_file(base.__module__) for base in type(settings).__mro__} - {None}
+    yield from ((".".join(place), file) for file in files if file is not None)
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            yield from _own_methods(value, (*place, name))
 
 
 def code_hash(reference: str) -> str:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,10 @@ from typing import Any
 
 from tuningfork.artifacts.files import hash_json, write_json
 from tuningfork.errors import RecipeError
-from tuningfork.keys import code_file, code_hash
+from tuningfork.folders import config_folder
+from tuningfork.keys import code_file, code_hash, own_method_hash, own_methods
 from tuningfork.recipe import Recipe, Stage
 from tuningfork.settings import CodeMarker, HostMarker, marked_values
-
-CONFIG_VARIABLE = "TUNINGFORK_CONFIG"
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ def code_items(recipe: Recipe) -> list[CodeItem]:
                         setting, f"code that comes with {', '.join(models.values()) or 'a model'}", hash_json(models)
                     )
                 )
+        for place, file in own_methods(stage).items():
+            items.append(CodeItem(f"{stage.id}.{place}", f"the method {file.stem} ({file})", own_method_hash(file)))
         items += [_host_item(stage, location, url) for location, url in marked_values(stage.settings, HostMarker)]
     return items
 
@@ -83,7 +83,7 @@ def require_trust(recipe: Recipe, say: Callable[[str], None], trust: bool) -> No
 
 
 def _path() -> Path:
-    return Path(os.environ.get(CONFIG_VARIABLE) or "~/.config/tuningfork").expanduser() / "trust.json"
+    return config_folder() / "trust.json"
 
 
 def _read() -> dict[str, str]:

@@ -11,15 +11,18 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "tuningfork"
 FILES = sorted(PACKAGE.rglob("*.py"))
-COMPONENTS = ("data", "evals", "methods", "model", "reward", "rollout", "streams", "teachers", "train", "worlds")
+COMPONENTS = (
+    "asking", "data", "evals", "judges", "methods", "model", "reward", "rollout", "streams", "teachers", "train", "worlds",
+)  # fmt: skip
 ORCHESTRATION = (
-    "cli", "composition", "data_commands", "display", "doctor", "document", "explain", "keys", "pipeline", "recipe", "references",
-    "resolved", "runs", "single", "sources", "summaries", "supervisor", "trust", "validation", "worker",
+    "catalogue", "cli", "composition", "data_commands", "display", "doctor", "document", "explain", "keys", "label_commands",
+    "pipeline", "recipe", "references", "resolved", "runs", "single", "sources", "summaries", "supervisor", "trust",
+    "validation", "worker",
 )  # fmt: skip
 TORCH_FREE = (
-    *ORCHESTRATION, "artifacts", "errors", "evals.combine", "evals.statistics", "evals.summary", "evals.verdict",
-    "faults", "kinds", "methods", "report", "runtime", "settings", "stage", "stages", "teachers.settings",
-    "tensors", "train.settings", "worlds",
+    *ORCHESTRATION, "artifacts", "errors", "evals.agreement_statistics", "evals.combine", "evals.learning_curve",
+    "evals.statistics", "evals.summary", "evals.verdict", "asking.settings", "faults", "feedback", "folders", "kinds",
+    "methods", "report", "runtime", "settings", "stage", "stages", "teachers.settings", "tensors", "train.settings", "worlds",
 )  # fmt: skip
 
 
@@ -65,6 +68,7 @@ def is_below(name: str, packages: tuple[str, ...]) -> bool:
         (COMPONENTS, ("stages", *ORCHESTRATION)),
         (("artifacts",), (*COMPONENTS, "stages", "recipe", "pipeline", "supervisor", "report")),
         (("report",), ("stages", "model", "train", "rollout", "reward", "recipe", "pipeline", "supervisor")),
+        (("feedback",), (*(name for name in COMPONENTS if name not in ("data", "evals")), "stages", *ORCHESTRATION)),
         (("stages",), ("recipe", "pipeline", "supervisor", "worker", "cli", "artifacts")),
     ],
     ids=lambda names: "+".join(names[:3]),

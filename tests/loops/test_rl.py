@@ -279,6 +279,17 @@ def test_a_dead_reward_is_refused_before_training(make_stage: Any, folder: Path)
         run(make_stage, folder, settings(folder))
 
 
+def test_too_many_unscorable_responses_stop_the_run(make_stage: Any, folder: Path) -> None:
+    (folder / "reward.py").write_text(
+        "def score(prompt, response, metadata):\n    return len(response) if metadata['root'] == 'cat' else None\n"
+    )
+    reward = {"name": "function", "function": f"{folder / 'reward.py'}:score", "max_unscorable": 1.0}
+    with pytest.raises(RunError, match=r"could not score 24 of 32 responses \(at most 50% may be unscorable"):
+        run(make_stage, folder, settings(folder, reward=reward, scale_reward={"by": "none"}))
+    allowed = settings(folder, reward=reward, max_unscorable=0.75, iterations=1, scale_reward={"by": "none"})
+    run(make_stage, folder, allowed, "allowed")
+
+
 def test_unscorable_responses_take_no_part(make_stage: Any, folder: Path) -> None:
     (folder / "reward.py").write_text(
         "def score(prompt, response, metadata):\n"

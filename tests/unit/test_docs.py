@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from pathlib import Path
 
@@ -51,3 +52,14 @@ def test_recipes_of_the_readme_are_shipped(recipe: str) -> None:
 def test_every_package_stands_in_the_file_tree(folder: str) -> None:
     if folder != "__pycache__":
         assert f"  {folder}/" in README
+
+
+def test_the_tables_of_methods_are_those_of_the_methods_files() -> None:
+    found = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert found is not None and found.loader is not None
+    generate = importlib.util.module_from_spec(found)
+    found.loader.exec_module(generate)
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert generate.generated(text) == text, "docs/methods.md is out of date: `make docs` writes it"
+    emptied = re.sub(r"(<!-- generated: .*? -->\n).*?(<!-- end -->)", r"\1\2", text, flags=re.DOTALL)
+    assert emptied != text and generate.generated(emptied) == text

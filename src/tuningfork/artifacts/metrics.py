@@ -176,7 +176,7 @@ def find_metric(name: str) -> Metric | None:
         return METRICS.get(name)
     if prefix in _PREFIXES:
         label, definition = (text.format(rest.replace("_", " ")) for text in _PREFIXES[prefix])
-        return Metric(name, label, "", "neither", "rollout", definition, is_charted=prefix == "gold")
+        return Metric(name, label, "", "neither", "rollout", definition, is_charted=True)
     known = METRICS.get(rest)
     charted = rest == "loss" or prefix == "monitor"
     return known and replace(known, name=name, label=f"{prefix}: {known.label}", is_charted=charted)

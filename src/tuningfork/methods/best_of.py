@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
+from tuningfork.methods import about
+
 
 def kl_bound(n: int) -> float:
     """log n - (n - 1) / n: nats from the model to its best of n (Stiennon et al. 2020, 2009.01325, appendix G.3).
@@ -47,3 +49,18 @@ def expected_best(scores: Sequence[float], n: int, values: Sequence[float] | Non
     """Expected value of the best of n by `scores`: of the score itself, or of `values` that stand beside the scores."""
     shares = chosen_shares(scores, n)
     return math.fsum(share * value for share, value in zip(shares, scores if values is None else values, strict=True))
+
+
+ABOUT = about.About(
+    title="Best of n",
+    summary="takes the best of n samples by the reward; nothing is trained",
+    papers=(
+        "2009.01325",
+        "2112.09332",
+    ),
+    loss="the highest score of n; nothing is trained",
+    columns={"compared": "within a prompt"},
+    defaults={
+        "samples": "own choice; 64 in 2112.09332",
+    },
+)

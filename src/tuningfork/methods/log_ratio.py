@@ -65,3 +65,7 @@ def pair_metrics(losses: Tensor, margins: Tensor) -> dict[str, Tensor]:
 def _log_ratios(batch: PairLogprobs) -> tuple[Tensor, Tensor]:
     assert batch.ref_chosen is not None and batch.ref_rejected is not None, "this method needs a reference"
     return batch.chosen - batch.ref_chosen.detach(), batch.rejected - batch.ref_rejected.detach()
+
+
+DEFAULTS = {"nll_coefficient": "no such term in the method's paper; 1 in 2404.19733"}
+"""Where the defaults of the settings here are from."""

@@ -86,6 +86,12 @@ class Full(Settings):
     kind: Literal["full"] = "full"
 
 
+class Frozen(Settings):
+    """Train nothing of the model: only a new head on it, so that one trunk can serve the policy and the reward."""
+
+    kind: Literal["frozen"] = "frozen"
+
+
 AdapterSettings = Annotated[Lora | Unfreeze | Full, Field(discriminator="kind")]
 """Which parameters train: `{kind: lora, r: 8, last_layers: 2}`, `{kind: unfreeze, last_layers: 2}`, `{kind: full}`."""
 

@@ -68,13 +68,14 @@ class Curve:
 
 
 def curves(stage: Stage) -> list[Curve]:
-    """Charts of the stage's metrics that the metrics list wants drawn, in its order."""
+    """Charts of the stage's metrics that the metrics list wants drawn, in its order; the only part of a score is the score."""
     order = list(METRICS)
     names = sorted(stage.metric_names, key=lambda name: _rank(name, order))
+    parts = [name for name in names if name.startswith("score/")]
     found = []
     for name in names:
         metric = find_metric(name)
-        if metric is None or not metric.is_charted:
+        if metric is None or not metric.is_charted or parts == [name]:
             continue
         series = [run.curve(name) for run in stage.runs]
         chart = line_chart(series, metric.label)

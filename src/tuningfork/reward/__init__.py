@@ -6,6 +6,7 @@ Each file in `kinds` is one kind of reward, found by name; `settings.RewardSetti
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuningfork.reward.base import Reward, RewardSources
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from tuningfork.model.backbone import Backbone
-    from tuningfork.reward.settings import RewardSettings
+    from tuningfork.reward.settings import Arm, RewardSettings
     from tuningfork.runtime import Runtime
     from tuningfork.stage import ResolvedInput
 
@@ -34,23 +35,27 @@ def load_reward(
     that of `backbone`); without it rewards read texts. A reward model that is an adapter over the weights of `backbone`
     is attached to it, which saves a second trunk.
     """
-    from tuningfork.reward.combine import Combined
-    from tuningfork.reward.settings import CombinedSettings, kind_module
+    from tuningfork.reward.combine import Combined, Gated, Standardised
+    from tuningfork.reward.scale import ScoreScale
+    from tuningfork.reward.settings import CombinedSettings, GatedSettings, kind_module
 
     if tokenizer is None and backbone is not None:
         tokenizer = backbone.tokenizer
+
+    def load_arm(arm: Arm, place: str) -> Standardised:
+        reward = load_reward(
+            arm.reward, inputs, runtime, backbone=backbone, tokenizer=tokenizer, field=f"{place}.reward"
+        )
+        if arm.scale is None:
+            return Standardised.of(reward, arm)
+        scale = ScoreScale.load(Path(inputs[f"{place}.scale"].reference))
+        return Standardised(reward, arm, scale.mean, scale.deviation)
+
     if isinstance(settings, CombinedSettings):
-        terms = {
-            name: load_reward(
-                term.reward,
-                inputs,
-                runtime,
-                backbone=backbone,
-                tokenizer=tokenizer,
-                field=f"{field}.terms.{name}.reward",
-            )
-            for name, term in settings.terms.items()
-        }
+        terms = {name: load_arm(term, f"{field}.terms.{name}") for name, term in settings.terms.items()}
         return Combined(settings, terms)
+    if isinstance(settings, GatedSettings):
+        sides = (load_arm(getattr(settings, name), f"{field}.{name}") for name in ("gate", "otherwise"))
+        return Gated(settings, *sides)
     own = {name.removeprefix(f"{field}."): value for name, value in inputs.items() if name.startswith(f"{field}.")}
     return kind_module(settings.name).load(settings, RewardSources(own, runtime, backbone, tokenizer))

@@ -9,7 +9,7 @@ import functools
 import importlib
 import operator
 import pkgutil
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import pydantic
 
@@ -43,17 +43,32 @@ else:
     SingleRewardSettings = Annotated[functools.reduce(operator.or_, _kinds), pydantic.Field(discriminator="name")]
 
 
-class Term(tuningfork.settings.Settings):
-    """One reward of a weighted sum."""
+class Arm(tuningfork.settings.Settings):
+    """One reward among others, and the scale of its scores."""
 
     reward: SingleRewardSettings
     """the reward"""
-    weight: float
-    """its weight; negative for what should become less"""
     mean: float = 0.0
     """subtracted from its score first"""
     deviation: float = pydantic.Field(default=1.0, gt=0)
     """the score is then divided by it; rewards of different units need it"""
+    scale: tuningfork.settings.Input | None = None
+    """mean and deviation from a file instead, such as `score/scale.json` of a stage `score` with this reward"""
+    clip: float | None = pydantic.Field(default=None, gt=0)
+    """the standardised score is then kept between minus and plus this; empty does not clip"""
+
+    @pydantic.model_validator(mode="after")
+    def _has_one_scale(self) -> Self:
+        if self.scale is not None and self.model_fields_set & {"mean", "deviation"}:
+            raise ValueError("scale is instead of mean and deviation; give one of them")
+        return self
+
+
+class Term(Arm):
+    """One reward of a weighted sum."""
+
+    weight: float
+    """its weight; negative for what should become less"""
 
 
 class CombinedSettings(tuningfork.settings.Settings):
@@ -64,7 +79,24 @@ class CombinedSettings(tuningfork.settings.Settings):
     """name of the term -> reward and weight"""
 
 
+class GatedSettings(tuningfork.settings.Settings):
+    """One reward before another, as safety before helpfulness (Llama 2, 2307.09288, section 3.2.3): where the gate's raw
+    score is below a threshold, or the prompt is marked, the gate's score counts; elsewhere the other reward's."""
+
+    name: Literal["gated"]
+    gate: Arm
+    """the reward that comes first"""
+    threshold: float = 0.15
+    """raw score of the gate below which it decides"""
+    marked: str | None = None
+    """column of the prompt's row that is true where the gate decides whatever its score; empty for none"""
+    otherwise: Arm
+    """the reward that counts where the gate does not decide"""
+
+
 if not TYPE_CHECKING:
     RewardSettings = Annotated[
-        functools.reduce(operator.or_, [*_kinds, CombinedSettings]), pydantic.Field(discriminator="name")
+        functools.reduce(operator.or_, [*_kinds, CombinedSettings, GatedSettings]),
+        pydantic.Field(discriminator="name"),
     ]
+"""Kinds of rewards, one file each, with what `reward.base.RewardKind` lists. All import without torch."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from tuningfork.asking.settings import AskedSettings, ReplySampling
 from tuningfork.data.reading import ReadingSettings
 from tuningfork.settings import Input, Settings
 from tuningfork.stage import StageContext
-from tuningfork.teachers.settings import AnswerRules, TeacherSampling, TeacherSettings
+from tuningfork.teachers.settings import AnswerRules
 
 
 class StageSettings(Settings):
     """Settings of the stage `ask`."""
 
-    teacher: TeacherSettings
+    teacher: AskedSettings
     """who answers"""
     prompts: Input
     """prompts, or demonstrations whose answers are left out"""
@@ -23,7 +24,7 @@ class StageSettings(Settings):
     """use only this many prompts, drawn by seed; empty uses all"""
     samples: int = Field(default=1, ge=1)
     """answers to each prompt"""
-    sampling: TeacherSampling = TeacherSampling()
+    sampling: ReplySampling = ReplySampling()
     """how answers are drawn"""
     answers: AnswerRules = AnswerRules()
     """which answers are kept"""
@@ -33,8 +34,8 @@ class StageSettings(Settings):
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Ask, filter, write data.jsonl (prompt, completion, provenance) and dropped.jsonl."""
+    from tuningfork.asking.asker import open_asker
     from tuningfork.randomness import numpy_generator
-    from tuningfork.teachers.asking import open_asker
     from tuningfork.teachers.rows import Harvest, Instruction, read_prompts
 
     prompts = read_prompts(settings.reading, stage.inputs["prompts"].reference)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from tuningfork.asking.settings import AskedSettings, ReplySampling
 from tuningfork.data.reading import ReadingSettings
 from tuningfork.settings import Input, Settings
 from tuningfork.stage import StageContext
-from tuningfork.teachers.settings import AnswerRules, InstructionRules, TeacherSampling, TeacherSettings
+from tuningfork.teachers.settings import AnswerRules, InstructionRules
 
 if TYPE_CHECKING:
-    from tuningfork.teachers.asking import Asker
+    from tuningfork.asking.asker import Asker
     from tuningfork.teachers.filters import InstructionFilter
     from tuningfork.teachers.rows import Harvest, Instruction
 
@@ -23,7 +24,7 @@ Operation = Literal["deepen", "broaden", "constrain"]
 class StageSettings(Settings):
     """Settings of the stage `evolve`."""
 
-    teacher: TeacherSettings
+    teacher: AskedSettings
     """who writes"""
     data: Input
     """instructions to start from: prompts, or demonstrations whose answers are left out"""
@@ -37,7 +38,7 @@ class StageSettings(Settings):
     """what may be done to an instruction; each time one of them is drawn"""
     check_equal: bool = True
     """whether the teacher is asked if an evolved instruction asks for the same as its parent, and is then eliminated"""
-    sampling: TeacherSampling = TeacherSampling()
+    sampling: ReplySampling = ReplySampling()
     """how replies are drawn"""
     instructions: InstructionRules = InstructionRules(rouge_l=0.9)
     """which instructions are kept; a condition added to a long one leaves most of its words, so that .7 would drop it"""
@@ -49,8 +50,8 @@ class StageSettings(Settings):
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Evolve, eliminate, answer, write data.jsonl and dropped.jsonl."""
+    from tuningfork.asking.asker import open_asker
     from tuningfork.randomness import numpy_generator
-    from tuningfork.teachers.asking import open_asker
     from tuningfork.teachers.filters import InstructionFilter
     from tuningfork.teachers.rows import Harvest, Instruction, read_prompts
 
@@ -82,8 +83,8 @@ def _evolve(
     number: int,
 ) -> list[Instruction]:
     """The next generation, in the order of the parents; a parent itself where its child was eliminated."""
+    from tuningfork.asking.asker import Question
     from tuningfork.randomness import numpy_generator
-    from tuningfork.teachers.asking import Question
     from tuningfork.teachers.filters import evolved_fault
     from tuningfork.teachers.rows import Instruction
     from tuningfork.teachers.templates import fill, identity
@@ -113,7 +114,7 @@ def _equal(
     settings: StageSettings, asker: Asker, ids: Sequence[str], parents: Sequence[Instruction], texts: Sequence[str]
 ) -> set[str]:
     """Ids of evolved instructions that, says the teacher, ask for what their parent asks for."""
-    from tuningfork.teachers.asking import Question
+    from tuningfork.asking.asker import Question
     from tuningfork.teachers.templates import fill
 
     if not settings.check_equal:

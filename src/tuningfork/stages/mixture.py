@@ -31,7 +31,8 @@ class StageSettings(Settings):
     sources: tuple[SourceSettings, ...] = Field(min_length=1)
     """what is mixed"""
     form: Literal["text", "conversation"]
-    """what rows become: texts to pretrain on, or conversations to fine-tune on (pairs become one turn)"""
+    """what rows become: texts to pretrain on (conversations as Human and Assistant paragraphs), or conversations to fine-tune
+    on (pairs become one turn)"""
     heldout_share: float = Field(default=0.0, ge=0, lt=1)
     """share of the rows of each source that are not trained on; rows of equal prompts stay together"""
     most_words: int | None = Field(default=None, ge=1)
@@ -67,10 +68,14 @@ def run(stage: StageContext, settings: StageSettings) -> None:
 
 def _read(stage: StageContext, settings: StageSettings, source: SourceSettings, where: str) -> list[dict[str, Any]]:
     from tuningfork.data.adapters import DEMONSTRATION_SHAPES, TEXT_SHAPES, conversations, demonstrations, texts
+    from tuningfork.data.dialogue import tagged_text
     from tuningfork.errors import DataError
 
-    data = source.reading.open(where, TEXT_SHAPES if settings.form == "text" else DEMONSTRATION_SHAPES)
-    placed: list[Placed] = list(texts(data)) if settings.form == "text" else conversations(demonstrations(data))
+    shapes = DEMONSTRATION_SHAPES if settings.form == "conversation" else (*TEXT_SHAPES, *DEMONSTRATION_SHAPES)
+    data = source.reading.open(where, shapes)
+    placed: list[Placed] = list(texts(data)) if data.shape in TEXT_SHAPES else conversations(demonstrations(data))
+    if settings.form == "text" and data.shape not in TEXT_SHAPES:
+        placed = [(place, {"text": tagged_text(row["messages"])}) for place, row in placed]
     if data.skipped.count:
         stage.events.say(str(data.skipped))
     kept = [row for _, row in placed if settings.most_words is None or len(_whole(row).split()) <= settings.most_words]

@@ -67,7 +67,9 @@ class StageSettings(Settings):
     pairs_per_prompt: int = Field(default=2, ge=1)
     """pairs shown for each prompt: its least likely samples, each against another one; equal samples count once"""
     pairs: int = Field(default=4000, ge=1)
-    """judgements to keep; ties are dropped and do not count"""
+    """judgements to keep; ties do not count unless they are kept"""
+    keep_ties: bool = False
+    """whether ties are kept: an answer like the others to whoever counts labels, nothing to learn from for a reward"""
     rater: RaterSettings | RewardRaterSettings = RaterSettings()
     """who compares: a simulated rater of a world, or `{reward: ...}`"""
     passes: int = Field(default=1, ge=1)
@@ -92,7 +94,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         for judgement in _compare(stage, settings, backbone, rater, chosen, number):
             counts["shown"] += 1
             counts["ties"] += not judgement.pairs()
-            if judgement.pairs() and len(kept) < settings.pairs:
+            if (settings.keep_ties or judgement.pairs()) and len(kept) < settings.pairs:
                 kept.append(judgement)
         if len(kept) >= settings.pairs:
             break
@@ -227,10 +229,11 @@ def _make_up(rater: SimulatedRater | RewardRater, judgements: Sequence[Judgement
     counts: Counter[str] = Counter()
     if isinstance(rater, RewardRater):
         return {}
-    for judgement in judgements:
+    decided = [judgement for judgement in judgements if judgement.pairs()]
+    for judgement in decided:
         (winner, loser), *_ = judgement.pairs()
         good, bad = judgement.candidates[winner], judgement.candidates[loser]
         slipped = rater.is_worse(judgement.root, good.text, bad.text, a_ended=good.has_ended, b_ended=bad.has_ended)
         counts["rater_errors"] += slipped
         counts[f"loser_{rater.describe(judgement.root, bad.text, bad.has_ended)}"] += 1
-    return {name: count / max(1, len(judgements)) for name, count in sorted(counts.items())}
+    return {name: count / max(1, len(decided)) for name, count in sorted(counts.items())}

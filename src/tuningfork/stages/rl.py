@@ -89,6 +89,8 @@ class StageSettings(Settings):
     """optimizer steps per epoch of a round"""
     micro_batch: int | None = Field(default=None, ge=1)
     """responses per forward pass; the gradient does not depend on it"""
+    max_unscorable: float = Field(default=0.5, ge=0, le=1)
+    """share of a round's responses that may have no score; they take no part in training, and more stop the run"""
     sampling: SamplingSettings = SamplingSettings(max_new_tokens=40)
     """how responses are drawn; filters would make the samples come from another distribution than the one trained"""
     optimizer: OptimizerSettings = OptimizerSettings(learning_rate=1e-4, eps=1e-5, schedule="constant", warmup=0.0)
@@ -143,6 +145,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         settings.sampling,
         samples_per_prompt=settings.samples_per_prompt,
         chunk=settings.chunk,
+        max_unscorable=settings.max_unscorable,
     )
     budget = open_budget(settings.budget, stage.runtime.device)
     with preparing(budget, stage.work / "scale_seconds.json"):

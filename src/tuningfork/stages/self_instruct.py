@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from tuningfork.asking.settings import AskedSettings, ReplySampling
 from tuningfork.data.reading import ReadingSettings
 from tuningfork.settings import Input, Settings
 from tuningfork.stage import StageContext
-from tuningfork.teachers.settings import AnswerRules, InstructionRules, TeacherSampling, TeacherSettings
+from tuningfork.teachers.settings import AnswerRules, InstructionRules
 
 if TYPE_CHECKING:
-    from tuningfork.teachers.asking import Asker, Question
+    from tuningfork.asking.asker import Asker, Question
     from tuningfork.teachers.filters import InstructionFilter
     from tuningfork.teachers.rows import Harvest, Instruction
 
@@ -23,7 +24,7 @@ _PATIENCE = 3
 class StageSettings(Settings):
     """Settings of the stage `self_instruct`."""
 
-    teacher: TeacherSettings
+    teacher: AskedSettings
     """who writes"""
     seeds: Input
     """seed tasks: prompts, or demonstrations whose answers are left out"""
@@ -39,7 +40,7 @@ class StageSettings(Settings):
     """tasks asked for in each request"""
     requests: int = Field(default=8, ge=1)
     """requests of a round; only the next round sees what a round made"""
-    sampling: TeacherSampling = TeacherSampling(max_new_tokens=1024)
+    sampling: ReplySampling = ReplySampling(max_new_tokens=1024)
     """how replies are drawn"""
     instructions: InstructionRules = InstructionRules()
     """which instructions are kept"""
@@ -51,7 +52,7 @@ class StageSettings(Settings):
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Write instructions until there are enough, answer them, write data.jsonl and dropped.jsonl."""
-    from tuningfork.teachers.asking import open_asker
+    from tuningfork.asking.asker import open_asker
     from tuningfork.teachers.filters import InstructionFilter
     from tuningfork.teachers.rows import Harvest, read_prompts
 
@@ -112,8 +113,8 @@ def _request(
     stage: StageContext, settings: StageSettings, seeds: list[tuple[str, str]], made: list[Instruction], id: str
 ) -> tuple[Question, list[str]]:
     """A request with seed tasks and earlier ones drawn for it, and the ids of those."""
+    from tuningfork.asking.asker import Question
     from tuningfork.randomness import numpy_generator
-    from tuningfork.teachers.asking import Question
     from tuningfork.teachers.templates import fill
 
     draw = numpy_generator(stage.seed, "self-instruct", id)

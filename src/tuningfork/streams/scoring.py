@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tuningfork.errors import RunError
 from tuningfork.randomness import derive_seed
 from tuningfork.reward.base import UNSCORABLE, Item
 from tuningfork.rollout.rollout import Prompt, Rollout, sample
@@ -33,11 +34,12 @@ class ScoringSampler:
         *,
         samples_per_prompt: int = 1,
         chunk: int | None = None,
+        max_unscorable: float = 1.0,
     ) -> None:
         """Without a reward nothing has a score. `chunk`: responses sampled and scored at a time, which bounds memory; the
-        result does not depend on it."""
+        result does not depend on it. `max_unscorable`: share of what is collected at once that may have no score."""
         self.stage, self.backbone, self.reward, self.sampling = stage, backbone, reward, sampling
-        self.samples_per_prompt, self.chunk = samples_per_prompt, chunk
+        self.samples_per_prompt, self.chunk, self.max_unscorable = samples_per_prompt, chunk, max_unscorable
         self.engine = LocalEngine(backbone, runtime=stage.runtime, say=stage.events.say)
 
     def sample(
@@ -53,7 +55,8 @@ class ScoringSampler:
     def collect(
         self, prompts: Sequence[Prompt], rows: Sequence[Row], purpose: object, *, greedy: bool = False
     ) -> ScoredRollouts:
-        """Rollouts and raw scores, several for each prompt; or the one greedy response to each."""
+        """Rollouts and raw scores, several for each prompt; or the one greedy response to each. RunError where too many
+        have no score."""
         per_prompt = 1 if greedy else self.samples_per_prompt
         size = max(1, self.chunk // per_prompt) if self.chunk else len(prompts)
         parts = []
@@ -62,7 +65,14 @@ class ScoringSampler:
             # Groups are numbered within a call; what is collected at once is one set of groups.
             rollouts = [replace(rollout, group=rollout.group + start) for rollout in rollouts]
             parts.append(self.score(rollouts, [row for row in rows[start : start + size] for _ in range(per_prompt)]))
-        return join_scored(parts)
+        scored = join_scored(parts)
+        missing, total = scored.scores.count(None), len(scored.scores)
+        if missing > self.max_unscorable * total:
+            raise RunError(
+                f"the reward could not score {missing} of {total} responses (at most {self.max_unscorable:.0%} may be "
+                "unscorable: max_unscorable); look at the samples, and at what the reward needs of a response"
+            )
+        return scored
 
     def score(self, rollouts: Sequence[Rollout], rows: Sequence[Row]) -> ScoredRollouts:
         """Raw scores of rollouts and the mean of each part."""

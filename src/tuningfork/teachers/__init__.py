@@ -1,1 +1,1 @@
-"""Models that make data for other models: a local one, or an OpenAI-compatible endpoint. Every reply is paid for once."""
+"""Models that make data for other models: what they are asked for, and which of it is kept."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from tuningfork.asking.asker import Reply
 from tuningfork.data.duplicates import fingerprint
 from tuningfork.data.novelty import NoveltyFilter, words_of
-from tuningfork.teachers.asking import Reply
 from tuningfork.teachers.settings import AnswerRules, InstructionRules
 
 _REFUSAL = re.compile(r"\b(sorry|apologi[sz]e|as an ai|i cannot|i can't|i am unable|i'm unable)\b", re.IGNORECASE)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tuningfork.asking.asker import Asker, Question
 from tuningfork.data.adapters import DEMONSTRATION_SHAPES
 from tuningfork.data.jsonl import write_jsonl
 from tuningfork.errors import DataError
-from tuningfork.teachers.asking import Asker, Question
 from tuningfork.teachers.filters import answer_fault
 from tuningfork.teachers.settings import AnswerRules
 

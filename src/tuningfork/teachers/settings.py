@@ -1,61 +1,10 @@
-"""Settings of a teacher and of what it writes. No torch here."""
+"""Rules for what a teacher writes. No torch here."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 from pydantic import Field
 
-from tuningfork.settings import Host, Input, Settings
-
-
-class TeacherSampling(Settings):
-    """How a teacher's replies are drawn."""
-
-    max_new_tokens: int = Field(default=512, ge=1)
-    """longest reply in tokens; one that is cut there is dropped"""
-    temperature: float = Field(default=0.7, ge=0)
-    """0 takes the likeliest token each time"""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """only the likeliest tokens that together reach this probability"""
-
-
-class LocalTeacher(Settings):
-    """A model on this machine."""
-
-    kind: Literal["local"]
-    model: Input
-    """folder, artifact or hub id; asked in its chat template where it has one, else with the plain text"""
-
-
-class EndpointTeacher(Settings):
-    """An OpenAI-compatible endpoint (`POST url/chat/completions`)."""
-
-    kind: Literal["endpoint"]
-    url: Host
-    """address up to the version: `https://api.example.com/v1`"""
-    model: str = Field(min_length=1)
-    """the model's name there"""
-    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """name of your environment variable that holds the key; it is sent to this host alone, and never over plain http"""
-    token_cap: int = Field(ge=1)
-    """most tokens, of prompts and replies together, that this stage may use; before it could be passed, asking stops"""
-    prompt_price: float | None = Field(default=None, ge=0)
-    """price of a million prompt tokens, in any currency"""
-    reply_price: float | None = Field(default=None, ge=0)
-    """price of a million reply tokens, in the same currency"""
-    concurrency: int = Field(default=4, ge=1, le=64)
-    """requests under way at once"""
-    timeout: float = Field(default=120, gt=0)
-    """seconds to wait for a reply"""
-    retries: int = Field(default=5, ge=0)
-    """further attempts after a fault that may pass (no connection, timeout, 408, 429, 5xx)"""
-    backoff: float = Field(default=1.0, gt=0)
-    """seconds before the first further attempt; each waits twice as long as the one before, or as the server says"""
-
-
-TeacherSettings = Annotated[LocalTeacher | EndpointTeacher, Field(discriminator="kind")]
-"""Who teaches: `{kind: local, model: FOLDER}` or `{kind: endpoint, url: ..., model: NAME, token_cap: 200000}`."""
+from tuningfork.settings import Settings
 
 
 class InstructionRules(Settings):

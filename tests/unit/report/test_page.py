@@ -100,6 +100,20 @@ def test_seeds_have_columns_and_curves(make_run):
     assert "sd 0.0" in page.text
 
 
+@pytest.mark.parametrize("parts", [["lexicon"], ["lexicon", "length"]])
+def test_parts_of_a_score_are_drawn_unless_it_is_the_only_one(tmp_path, parts):
+    stage = tmp_path / "run" / "5-rl"
+    stage.mkdir(parents=True)
+    (stage / "manifest.json").write_text(json.dumps({"id": "rl", "kind": "rl", "gates": []}))
+    rows = [{"step": n, "score_mean": n / 9, **{f"score/{part}": n / 7 for part in parts}} for n in range(1, 9)]
+    (stage / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "run" / "recipe.yaml").write_text("name: small\n")
+    html = render_report(tmp_path / "run").read_text(encoding="utf-8")
+    drawn = [part for part in ("lexicon", "length") if f'aria-label="score: {part}:' in html]
+    assert 'aria-label="score (proxy):' in html
+    assert drawn == (parts if len(parts) > 1 else [])
+
+
 def test_a_stopped_run_says_where(tmp_path):
     stage = tmp_path / "run" / "3-reward"
     stage.mkdir(parents=True)

@@ -1,10 +1,9 @@
-"""The choice of a reward: strict, by name, torch-free; its loading from a stage's inputs; sums and scales."""
+"""The choice of a reward: strict, by name, torch-free; its loading from a stage's inputs; scales."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from tuningfork.errors import DataError, RunError
 from tuningfork.reward import load_reward
 from tuningfork.reward.base import Item, Score
-from tuningfork.reward.combine import Combined
 from tuningfork.reward.scale import ScoreScale
-from tuningfork.reward.settings import CombinedSettings, RewardSettings, kind_names
+from tuningfork.reward.settings import RewardSettings, kind_names
 from tuningfork.runtime import Runtime
 from tuningfork.settings import Settings, input_fields
 from tuningfork.stage import ResolvedInput
@@ -32,18 +30,8 @@ def parse(value: Any) -> Any:
     return TypeAdapter(RewardSettings).validate_python(value)
 
 
-class Fixed:
-    """A reward with given totals."""
-
-    def __init__(self, *totals: float | None, prefixes: Sequence[float] | None = None) -> None:
-        self.totals, self.prefixes = totals, prefixes
-
-    def score(self, items: Sequence[Item]) -> list[Score]:
-        return [Score(total, {"raw": 9.0}, self.prefixes) for total in self.totals[: len(items)]]
-
-
 def test_each_kind_is_chosen_by_name() -> None:
-    assert kind_names() == ["classifier", "function", "learned", "lexicon"]
+    assert {"classifier", "function", "learned", "lexicon", "bleu", "rouge"} <= set(kind_names())
     assert parse({"name": "learned", "model": "reward/model"}).model == "reward/model"
     assert parse({"name": "classifier", "model": "m", "label": "POSITIVE"}).scale == "log_odds"
     assert parse({"name": "function", "function": "a.py:b"}).max_unscorable == 0.05
@@ -93,36 +81,6 @@ def test_a_lexicon_is_loaded_from_a_stages_inputs(tmp_path: Path) -> None:
         parse({"name": "lexicon", "words": "good.txt"}), {"reward.words": inputs[next(iter(fields))]}, CPU
     )
     assert single.score([Item("", "good film")])[0].total == pytest.approx(50)
-
-
-def test_a_weighted_sum_by_hand() -> None:
-    lexicon = {"name": "lexicon", "words": "w"}
-    settings = CombinedSettings.model_validate(
-        {
-            "name": "combined",
-            "terms": {
-                "a": {"reward": lexicon, "weight": 2.0, "mean": 1.0, "deviation": 0.5},
-                "b": {"reward": lexicon, "weight": -1.0},
-            },
-        }
-    )
-    scores = Combined(settings, {"a": Fixed(2.0, 1.0, None), "b": Fixed(3.0, None, 1.0)}).score([Item("", "")] * 3)
-    # 2 (2 - 1) / 0.5 - 3 = 1; the others lack a term
-    assert scores[0] == Score(1.0, {"a/raw": 9.0, "a": 4.0, "b/raw": 9.0, "b": -3.0})
-    assert [score.total for score in scores[1:]] == [None, None]
-
-
-def test_a_weighted_sum_of_prefixes_by_hand() -> None:
-    lexicon = {"name": "lexicon", "words": "w"}
-    terms = {
-        "a": {"reward": lexicon, "weight": 2.0, "mean": 1.0, "deviation": 0.5},
-        "b": {"reward": lexicon, "weight": 1.0},
-    }
-    settings = CombinedSettings.model_validate({"name": "combined", "terms": terms})
-    dense = Fixed(2.0, prefixes=[0.5, 1.5, 2.0])
-    (score,) = Combined(settings, {"a": dense, "b": Fixed(3.0)}).score([Item("", "")])
-    # 2 (p - 1) / 0.5 = -2, 2, 4; b is known at the end: 4 + 3
-    assert score.prefixes == [-2.0, 2.0, 7.0] and score.total == 7.0
 
 
 def test_the_scale_by_hand_and_through_a_file(tmp_path: Path) -> None:

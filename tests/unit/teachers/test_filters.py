@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tuningfork.teachers.asking import Reply
+from tuningfork.asking.asker import Reply
 from tuningfork.teachers.filters import InstructionFilter, answer_fault, evolved_fault, numbered_items
 from tuningfork.teachers.settings import AnswerRules, InstructionRules
 

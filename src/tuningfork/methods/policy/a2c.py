@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from tuningfork.batch import Advantages, Experience, Needs, PolicyBatch
-from tuningfork.methods import regularisation
+from tuningfork.methods import about, regularisation
 from tuningfork.methods.advantage import critic_metrics, gae
 from tuningfork.methods.average import Average
 from tuningfork.methods.surrogate import clipped_value_loss, policy_gradient, ratio_metrics
@@ -65,3 +65,21 @@ def token_loss(batch: PolicyBatch, settings: Settings) -> tuple[Tensor, dict[str
     metrics = ratio_metrics(batch.logprobs, batch.old_logprobs, policy_loss) | {"value_loss": value_loss}
     losses = policy_loss + settings.value_coefficient * value_loss
     return regularisation.add_terms(losses, metrics, batch, settings)
+
+
+ABOUT = about.About(
+    title="A2C",
+    summary="advantage actor-critic: tokens by how much better they turned out than the critic expected",
+    papers=(
+        "1602.01783",
+        "2205.09123",
+    ),
+    loss="`-A_t logprob_t + c_V (V_t - R_t)^2 / 2`",
+    columns={"baseline": "critic, GAE"},
+    defaults={
+        "value_coefficient": "usual in control tasks, 2205.09123",
+        "gamma": "undiscounted, 1909.08593; 0.99 in 1602.01783",
+        "lam": "1909.08593",
+        "whiten_advantages": "off, so that it is PPO's special case, 2205.09123",
+    },
+)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from tuningfork.batch import Advantages, Experience, Needs, PolicyBatch
-from tuningfork.methods import regularisation
+from tuningfork.methods import about, regularisation
 from tuningfork.methods.advantage import compare_in_groups, on_every_token
 from tuningfork.methods.average import Average
 from tuningfork.methods.surrogate import policy_gradient, ratio_metrics
@@ -58,3 +58,17 @@ def token_loss(batch: PolicyBatch, settings: Settings) -> tuple[Tensor, dict[str
     metrics = ratio_metrics(batch.logprobs, batch.old_logprobs, losses)
     metrics["clip_fraction"] = (ratio > settings.max_weight).to(losses.dtype)
     return regularisation.add_terms(losses, metrics, batch, settings)
+
+
+ABOUT = about.About(
+    title="CISPO",
+    summary="every token keeps its gradient; only its weight is bounded",
+    papers=("2506.13585",),
+    loss="`-min(ratio, w_max) A logprob_t`, the weight detached",
+    columns={"baseline": "mean of the group, over its deviation"},
+    defaults={
+        "max_weight": "trl's suggestion; 2506.13585 names none",
+        "epochs": "one pass, as the stage's `minibatches` cut it",
+        "kl_in": "2506.13585",
+    },
+)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from tuningfork.batch import Advantages, Experience, Needs, PolicyBatch
-from tuningfork.methods import regularisation, shaping
+from tuningfork.methods import about, regularisation, shaping
 from tuningfork.methods.advantage import compare_in_groups, on_every_token
 from tuningfork.methods.average import Average
 from tuningfork.methods.surrogate import clipped_surrogate, group_metrics
@@ -75,3 +75,21 @@ def token_loss(batch: PolicyBatch, settings: Settings) -> tuple[Tensor, dict[str
     losses = clipped_surrogate(logprobs, old_logprobs, batch.advantages, settings.clip_low, settings.clip_high)
     metrics = group_metrics(logprobs, old_logprobs, batch.advantages, losses, (logprobs - old_logprobs).exp())
     return regularisation.add_terms(losses, metrics, batch, settings)
+
+
+ABOUT = about.About(
+    title="DAPO",
+    summary="GRPO with a wider upper clip, without prompts of one score, and a price for overlong answers",
+    papers=("2503.14476",),
+    loss="clipped surrogate a token, wider above 1 than below",
+    columns={"baseline": "mean of the group, over its deviation"},
+    defaults={
+        "clip_low": "2503.14476",
+        "clip_high": "2503.14476",
+        "epochs": "one pass, as the stage's `minibatches` cut it",
+        "overlong_share": "2503.14476, 4,096 of 20,480 tokens",
+        "resampling": "own choice; in 2503.14476 until the batch is full",
+        "kl_in": "2503.14476",
+    },
+    also_needs="groups of one score are dropped and others sampled",
+)

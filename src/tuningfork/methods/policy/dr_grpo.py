@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from tuningfork.batch import Advantages, Experience, Needs, PolicyBatch
-from tuningfork.methods import regularisation
+from tuningfork.methods import about, regularisation
 from tuningfork.methods.advantage import compare_in_groups, on_every_token
 from tuningfork.methods.average import Average
 from tuningfork.methods.surrogate import clipped_surrogate, group_metrics
@@ -56,3 +56,17 @@ def token_loss(batch: PolicyBatch, settings: Settings) -> tuple[Tensor, dict[str
     losses = clipped_surrogate(logprobs, old_logprobs, batch.advantages, settings.clip_range)
     metrics = group_metrics(logprobs, old_logprobs, batch.advantages, losses, (logprobs - old_logprobs).exp())
     return regularisation.add_terms(losses, metrics, batch, settings)
+
+
+ABOUT = about.About(
+    title="Dr. GRPO",
+    summary="GRPO without its bias for easy and hard prompts and for long wrong answers",
+    papers=("2503.20783",),
+    loss="clipped surrogate a token",
+    columns={"baseline": "mean of the group"},
+    defaults={
+        "clip_range": "1707.06347; as GRPO",
+        "epochs": "as GRPO",
+        "kl_in": "2503.20783",
+    },
+)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from tuningfork.batch import Advantages, Experience, Needs, PolicyBatch
-from tuningfork.methods import regularisation
+from tuningfork.methods import about, regularisation
 from tuningfork.methods.advantage import GROUP_EPSILON, compare_in_groups, on_every_token
 from tuningfork.methods.average import Average
 from tuningfork.methods.surrogate import clipped_surrogate, group_metrics
@@ -68,3 +68,20 @@ def token_loss(batch: PolicyBatch, settings: Settings) -> tuple[Tensor, dict[str
     losses = clipped_surrogate(logprobs, old_logprobs, batch.advantages, settings.clip_range)
     metrics = group_metrics(logprobs, old_logprobs, batch.advantages, losses, (logprobs - old_logprobs).exp())
     return regularisation.add_terms(losses, metrics, batch, settings)
+
+
+ABOUT = about.About(
+    title="GRPO",
+    summary="responses to one prompt are scored against each other; no critic",
+    papers=("2402.03300",),
+    loss="clipped surrogate a token `+ beta k3`",
+    columns={"baseline": "mean of the group, over its deviation"},
+    defaults={
+        "clip_range": "1707.06347; the paper names none",
+        "epochs": "2402.03300",
+        "scale": "2402.03300",
+        "deviation": "trl; the paper does not say",
+        "kl_in": "2402.03300",
+        "kl_estimator": "2402.03300",
+    },
+)

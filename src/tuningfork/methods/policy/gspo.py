@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from tuningfork.batch import Advantages, Experience, Needs, PolicyBatch
-from tuningfork.methods import regularisation
+from tuningfork.methods import about, regularisation
 from tuningfork.methods.advantage import compare_in_groups, on_every_token
 from tuningfork.methods.average import Average
 from tuningfork.methods.surrogate import clipped_surrogate, group_metrics, sequence_log_ratio
@@ -59,3 +59,18 @@ def token_loss(batch: PolicyBatch, settings: Settings) -> tuple[Tensor, dict[str
     losses = clipped_surrogate(log_ratio, zero, batch.advantages, settings.clip_low, settings.clip_high)
     metrics = group_metrics(batch.logprobs, batch.old_logprobs, batch.advantages, losses, log_ratio.exp())
     return regularisation.add_terms(losses, metrics, batch, settings)
+
+
+ABOUT = about.About(
+    title="GSPO",
+    summary="GRPO with one ratio for a whole response, so that long answers do not drift apart token by token",
+    papers=("2507.18071",),
+    loss="clipped surrogate of the response's mean log-ratio",
+    columns={"baseline": "mean of the group, over its deviation"},
+    defaults={
+        "clip_low": "2507.18071",
+        "clip_high": "2507.18071",
+        "epochs": "one pass, as the stage's `minibatches` cut it",
+        "kl_in": "2507.18071, whose formulas leave KL out",
+    },
+)

@@ -17,6 +17,7 @@ from pydantic import Field
 
 import tuningfork.settings
 from tuningfork.batch import Advantages, Experience, Needs, PolicyBatch
+from tuningfork.methods import about
 from tuningfork.methods.advantage import best_and_worst, on_every_token
 from tuningfork.methods.average import Average
 from tuningfork.methods.surrogate import policy_gradient, ratio_metrics
@@ -63,3 +64,15 @@ def token_loss(batch: PolicyBatch, settings: Settings) -> tuple[Tensor, dict[str
     batch = batch.zero_padding()
     losses = policy_gradient(batch.logprobs, batch.advantages)
     return losses, ratio_metrics(batch.logprobs, batch.old_logprobs, losses)
+
+
+ABOUT = about.About(
+    title="Online DPO",
+    summary="samples, lets the reward pick the best and the worst, and prefers the one to the other",
+    papers=("2402.04792",),
+    loss="`-logsig(beta h)` of the best and the worst response to a prompt",
+    columns={"average": "pairs", "baseline": "the other response of the pair", "KL": "in `beta`"},
+    defaults={
+        "beta": "as DPO, 2305.18290",
+    },
+)

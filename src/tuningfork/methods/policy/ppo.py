@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from tuningfork.batch import Advantages, Experience, Needs, PolicyBatch
-from tuningfork.methods import regularisation
+from tuningfork.methods import about, regularisation
 from tuningfork.methods.advantage import critic_metrics, gae
 from tuningfork.methods.average import Average
 from tuningfork.methods.surrogate import clipped_surrogate, clipped_value_loss, surrogate_metrics
@@ -79,3 +79,27 @@ def token_loss(batch: PolicyBatch, settings: Settings) -> tuple[Tensor, dict[str
     metrics["value_loss"] = value_loss
     metrics["value_clip_fraction"] = (value_loss > 0.5 * (values - returns).square()).to(losses.dtype)
     return regularisation.add_terms(losses, metrics, batch, settings)
+
+
+ABOUT = about.About(
+    title="PPO",
+    summary="A2C with several passes over each batch, held back where the policy has moved far enough",
+    papers=(
+        "1707.06347",
+        "1909.08593",
+    ),
+    loss="`max(-A ratio, -A clip(ratio)) + c_V` clipped value loss",
+    columns={"baseline": "critic, GAE"},
+    defaults={
+        "clip_range": "1707.06347, 1909.08593",
+        "value_clip_range": "code of 1909.08593",
+        "value_coefficient": "code of 1909.08593; 0.5 is usual in control tasks",
+        "gamma": "1909.08593",
+        "lam": "1909.08593",
+        "epochs": "1909.08593",
+        "whiten_rewards": "off as in 2403.17031; on in the code of 1909.08593",
+        "whiten_advantages": "code of 1909.08593",
+        "target_kl": "no early stop in 1909.08593; 0.015 to 0.03 is usual in control tasks",
+    },
+    also_needs="PPO-ptx is the stage's `replay`",
+)

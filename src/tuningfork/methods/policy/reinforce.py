@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from tuningfork.batch import Advantages, Experience, Needs, PolicyBatch
-from tuningfork.methods import regularisation
+from tuningfork.methods import about, regularisation
 from tuningfork.methods.advantage import on_every_token, rewards_to_go
 from tuningfork.methods.average import Average
 from tuningfork.methods.surrogate import policy_gradient, ratio_metrics
@@ -78,3 +78,20 @@ def token_loss(batch: PolicyBatch, settings: Settings) -> tuple[Tensor, dict[str
     losses = policy_gradient(batch.logprobs, batch.advantages)
     metrics = ratio_metrics(batch.logprobs, batch.old_logprobs, losses)
     return regularisation.add_terms(losses, metrics, batch, settings)
+
+
+ABOUT = about.About(
+    title="REINFORCE",
+    summary="a token becomes likelier by the reward that follows it, less a baseline",
+    papers=(
+        "Williams 1992",
+        "ReMax 2310.10505",
+    ),
+    loss="`-(G_t - b) logprob_t`",
+    columns={"baseline": "none, moving average, batch mean, or greedy response"},
+    defaults={
+        "baseline": "reinforcement comparison, Williams 1992",
+        "decay": "own choice; 0.9 to 0.99 are usual",
+        "gamma": "undiscounted, 2310.10505",
+    },
+)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from tuningfork.batch import Advantages, Experience, Needs, PolicyBatch
-from tuningfork.methods import regularisation
+from tuningfork.methods import about, regularisation
 from tuningfork.methods.advantage import compare_in_groups, on_every_token
 from tuningfork.methods.average import Average
 from tuningfork.methods.surrogate import clipped_surrogate, group_metrics, sequence_log_ratio
@@ -56,3 +56,16 @@ def token_loss(batch: PolicyBatch, settings: Settings) -> tuple[Tensor, dict[str
     losses = clipped_surrogate(log_ratio, log_ratio.new_zeros(()), batch.advantages, settings.clip_range)
     metrics = group_metrics(batch.logprobs, batch.old_logprobs, batch.advantages, losses, log_ratio.exp())
     return regularisation.add_terms(losses, metrics, batch, settings)
+
+
+ABOUT = about.About(
+    title="RLOO",
+    summary="a whole response is one action, compared with the other responses to its prompt",
+    papers=("2402.14740",),
+    loss="clipped surrogate of the whole response's ratio",
+    columns={"baseline": "mean of the other responses to the prompt"},
+    defaults={
+        "clip_range": "trl; the paper has no ratio",
+        "epochs": "2402.14740",
+    },
+)

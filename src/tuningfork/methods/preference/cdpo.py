@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from tuningfork.batch import PairLogprobs, PreferenceNeeds
-from tuningfork.methods import log_ratio
+from tuningfork.methods import about, log_ratio
 from tuningfork.tensors import logsigmoid
 
 if TYPE_CHECKING:
@@ -39,3 +39,16 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     margins, flipped = settings.beta * log_ratio.difference(batch), settings.label_smoothing
     losses = -(1.0 - flipped) * logsigmoid(margins) - flipped * logsigmoid(-margins)
     return log_ratio.finish(losses, margins, batch, settings)
+
+
+ABOUT = about.About(
+    title="cDPO",
+    summary="DPO that believes some labels to be the wrong way round, and stops pushing at that certainty",
+    papers=("Mitchell 2023, on 2305.18290",),
+    loss="`-(1-e) logsig(beta h) - e logsig(-beta h)`",
+    columns={"log-probabilities": "sum"},
+    defaults={
+        "beta": "2305.18290",
+        "label_smoothing": "own choice: the share of wrong labels is yours to know",
+    },
+)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from tuningfork.batch import PairLogprobs, PreferenceNeeds
-from tuningfork.methods import log_ratio
+from tuningfork.methods import about, log_ratio
 from tuningfork.tensors import logsigmoid
 
 if TYPE_CHECKING:
@@ -34,3 +34,15 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     """Losses and metrics (B,)."""
     margins = settings.beta * log_ratio.difference(batch)
     return log_ratio.finish(-logsigmoid(margins), margins, batch, settings)
+
+
+ABOUT = about.About(
+    title="DPO",
+    summary="the chosen response becomes likelier than the rejected one, measured from the reference",
+    papers=("2305.18290",),
+    loss="`-logsig(beta h)`",
+    columns={"log-probabilities": "sum"},
+    defaults={
+        "beta": "2305.18290; 0.5 there for summaries",
+    },
+)

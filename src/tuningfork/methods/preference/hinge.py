@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from tuningfork.batch import PairLogprobs, PreferenceNeeds
-from tuningfork.methods import log_ratio
+from tuningfork.methods import about, log_ratio
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,3 +34,15 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     """Losses and metrics (B,)."""
     margins = settings.beta * log_ratio.difference(batch)
     return log_ratio.finish((1.0 - margins).clamp(min=0.0), margins, batch, settings)
+
+
+ABOUT = about.About(
+    title="hinge (RSO)",
+    summary="pairs push apart up to a margin and not beyond",
+    papers=("2309.06657",),
+    loss="`max(0, 1 - beta h)`",
+    columns={"log-probabilities": "sum"},
+    defaults={
+        "beta": "2309.06657",
+    },
+)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from tuningfork.batch import PairLogprobs, PreferenceNeeds
-from tuningfork.methods import log_ratio
+from tuningfork.methods import about, log_ratio
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,3 +39,16 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     margins = log_ratio.difference(batch) if is_summed else log_ratio.difference_a_token(batch)
     losses = (margins - 1.0 / (2.0 * settings.tau)).square()
     return log_ratio.finish(losses, margins, batch, settings)
+
+
+ABOUT = about.About(
+    title="IPO",
+    summary="a margin of fixed size between chosen and rejected, no more and no less",
+    papers=("2310.12036",),
+    loss="`(h - 1/(2 tau))^2`",
+    columns={"log-probabilities": "a token (`normalise: sum` for the paper's)"},
+    defaults={
+        "tau": "trl",
+        "normalise": "trl, after asking the authors; 2310.12036 sums",
+    },
+)

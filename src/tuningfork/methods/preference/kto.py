@@ -17,6 +17,7 @@ from pydantic import Field
 
 import tuningfork.settings
 from tuningfork.batch import PreferenceNeeds, TextLogprobs
+from tuningfork.methods import about
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,3 +48,17 @@ def loss(batch: TextLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     losses = weights * (-signed).sigmoid()  # 1 - sigma(x) = sigma(-x), exact also for large x
     accuracy = (signed.detach().sign() + 1.0) / 2.0
     return losses, {"preference_loss": losses.detach(), "margin": signed.detach(), "accuracy": accuracy}
+
+
+ABOUT = about.About(
+    title="KTO",
+    summary="single responses found good or bad move away from what the policy does on average",
+    papers=("2402.01306",),
+    loss="`l_D (1 - sigma(beta (v - z)))`, `l_U (1 - sigma(beta (z - v)))`",
+    columns={"log-probabilities": "sum"},
+    defaults={
+        "beta": "2402.01306",
+        "desirable_weight": "2402.01306, for as many good as bad ones",
+        "undesirable_weight": "2402.01306, for as many good as bad ones",
+    },
+)

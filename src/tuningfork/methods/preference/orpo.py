@@ -15,7 +15,7 @@ from pydantic import Field
 
 import tuningfork.settings
 from tuningfork.batch import PairLogprobs, PreferenceNeeds
-from tuningfork.methods import log_ratio
+from tuningfork.methods import about, log_ratio
 from tuningfork.tensors import log1mexp, logsigmoid
 
 if TYPE_CHECKING:
@@ -41,3 +41,15 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     odds_loss = -logsigmoid(margins)
     metrics = log_ratio.pair_metrics(odds_loss, margins) | {"chosen_nll": -chosen.detach()}
     return settings.odds_coefficient * odds_loss - chosen, metrics
+
+
+ABOUT = about.About(
+    title="ORPO",
+    summary="fine-tuning and preference in one loss: likelihood, and the odds against the rejected response",
+    papers=("2403.07691",),
+    loss="`-P_c/|c| - lambda logsig(log odds ratio)`",
+    columns={"log-probabilities": "a token"},
+    defaults={
+        "odds_coefficient": "2403.07691",
+    },
+)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from tuningfork.batch import PairLogprobs, PreferenceNeeds
-from tuningfork.methods import log_ratio
+from tuningfork.methods import about, log_ratio
 from tuningfork.tensors import logsigmoid
 
 if TYPE_CHECKING:
@@ -39,3 +39,16 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     right, wrong = -logsigmoid(margins), -logsigmoid(-margins)
     losses = ((1.0 - flipped) * right - flipped * wrong) / (1.0 - 2.0 * flipped)
     return log_ratio.finish(losses, margins, batch, settings)
+
+
+ABOUT = about.About(
+    title="Robust DPO",
+    summary="DPO whose loss is right on average although some labels are the wrong way round",
+    papers=("2403.00409",),
+    loss="`(-(1-e) logsig(beta h) + e logsig(-beta h)) / (1-2e)`",
+    columns={"log-probabilities": "sum"},
+    defaults={
+        "beta": "2305.18290",
+        "label_smoothing": "own choice: the share of wrong labels is yours to know",
+    },
+)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from tuningfork.batch import PairLogprobs, PreferenceNeeds
-from tuningfork.methods import log_ratio
+from tuningfork.methods import about, log_ratio
 from tuningfork.tensors import logsigmoid
 
 if TYPE_CHECKING:
@@ -37,3 +37,16 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     """Losses and metrics (B,)."""
     margins = settings.beta * log_ratio.difference(batch)
     return log_ratio.finish(-logsigmoid(margins), margins, batch, settings)
+
+
+ABOUT = about.About(
+    title="RPO",
+    summary="DPO that also keeps the chosen response likely",
+    papers=("2404.19733",),
+    loss="`-logsig(beta h) - alpha P_c/|c|`",
+    columns={"log-probabilities": "sum, and a token in the second term"},
+    defaults={
+        "beta": "2305.18290",
+        "nll_coefficient": "2404.19733",
+    },
+)

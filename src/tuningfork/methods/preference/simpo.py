@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from tuningfork.batch import PairLogprobs, PreferenceNeeds
-from tuningfork.methods import log_ratio
+from tuningfork.methods import about, log_ratio
 from tuningfork.tensors import logsigmoid
 
 if TYPE_CHECKING:
@@ -38,3 +38,16 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     chosen, rejected = log_ratio.average_logprobs(batch)
     margins = settings.beta * (chosen - rejected)
     return log_ratio.finish(-logsigmoid(margins - settings.gamma), margins, batch, settings)
+
+
+ABOUT = about.About(
+    title="SimPO",
+    summary="likelihood a token is the reward, with a margin asked for; no reference",
+    papers=("2405.14734",),
+    loss="`-logsig(beta (P_c/|c| - P_r/|r|) - gamma)`",
+    columns={"log-probabilities": "a token"},
+    defaults={
+        "beta": "2405.14734",
+        "gamma": "2405.14734, gamma / beta 0.5",
+    },
+)

@@ -15,7 +15,7 @@ from pydantic import Field
 
 import tuningfork.settings
 from tuningfork.batch import PairLogprobs, PreferenceNeeds
-from tuningfork.methods import log_ratio
+from tuningfork.methods import about, log_ratio
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,3 +44,20 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     margins = chosen - rejected
     calibration = (settings.delta - margins).clamp(min=0.0)
     return calibration - settings.regulariser * chosen, log_ratio.pair_metrics(calibration, margins)
+
+
+ABOUT = about.About(
+    title="SLiC-HF",
+    summary="likelihood follows rank up to a margin, and the chosen response stays likely; no reference",
+    papers=(
+        "2305.10425",
+        "2210.00045",
+    ),
+    loss="`max(0, delta - P_c + P_r) - lambda P_c`",
+    columns={"log-probabilities": "sum (or `normalise: tokens`)"},
+    defaults={
+        "delta": "HALOs",
+        "regulariser": "HALOs",
+        "normalise": "HALOs; 2305.10425 leaves it open",
+    },
+)

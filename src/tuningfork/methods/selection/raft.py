@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 import tuningfork.settings
+from tuningfork.methods import about
 from tuningfork.methods.selection import Uniform
 
 
@@ -31,3 +32,15 @@ def _best(scores: Sequence[float], uniform: Uniform, keep: int) -> list[int]:
         return []
     order = sorted([(score, uniform(), place) for place, score in enumerate(scores)], reverse=True)
     return sorted(place for _, _, place in order[:keep])
+
+
+ABOUT = about.About(
+    title="RAFT",
+    summary="learns the best response to each prompt",
+    papers=("2304.06767",),
+    loss="the best of each prompt (`keep: 1`); prompts of one score are dropped",
+    columns={"compared": "within a prompt"},
+    defaults={
+        "keep": "2304.06767",
+    },
+)

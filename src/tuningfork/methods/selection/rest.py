@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 import tuningfork.settings
+from tuningfork.methods import about
 from tuningfork.methods.selection import Uniform
 
 
@@ -47,3 +48,17 @@ def select(groups: Sequence[Sequence[float]], uniforms: Sequence[Uniform], setti
 def quantile(scores: Sequence[float], share: float) -> float:
     """The score that a `share` of all lies below: the one at floor(share N) in ascending order, so it is one of them."""
     return sorted(scores)[int(share * len(scores))] if scores else 0.0
+
+
+ABOUT = about.About(
+    title="ReST",
+    summary="learns every response above a threshold that rises from step to step",
+    papers=("2308.08998",),
+    loss="everything from a threshold on, a quantile of the pool or a score; at most `most` of a prompt",
+    columns={"compared": "over the pool"},
+    defaults={
+        "threshold": "own choice",
+        "by": "own choice; 2308.08998 has scores scaled to [0, 1]",
+        "most": "own choice",
+    },
+)

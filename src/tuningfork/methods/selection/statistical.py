@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 import tuningfork.settings
+from tuningfork.methods import about
 from tuningfork.methods.selection import Uniform
 
 
@@ -45,3 +46,16 @@ def accept(scores: Sequence[float], uniform: Uniform, settings: Settings) -> lis
         accepted += taken
         left = [place for place in left if place not in taken]
     return sorted(accepted)
+
+
+ABOUT = about.About(
+    title="Statistical rejection sampling",
+    summary="accepts responses so that what is kept is drawn from the policy that is wanted",
+    papers=("2309.06657",),
+    loss="accepted with probability `exp((r - r_max) / beta)`: samples of `reference exp(r / beta)`",
+    columns={"compared": "within a prompt"},
+    defaults={
+        "beta": "2309.06657",
+        "keep": "2309.06657, of 64",
+    },
+)

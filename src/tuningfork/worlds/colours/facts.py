@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,6 +47,8 @@ class Facts:
     kinds: dict[str, list[str]]
     mapping: dict[str, list[str]]
     things: dict[str, Thing]
+    abstentions: Sequence[str] = ()
+    """answers that say that the answer is not known, in a world where that is asked for"""
 
     @cached_property
     def terms(self) -> dict[str, Term]:
@@ -69,6 +71,14 @@ class Facts:
         """The things of one split, in a fixed order."""
         return [thing for thing in self.things.values() if thing.split == split]
 
+    def known(self) -> list[Thing]:
+        """The things whose value somebody knows, in a fixed order."""
+        return [thing for thing in self.things.values() if thing.value is not None]
+
+    def words_for(self, thing: Thing) -> list[str]:
+        """Every term that names what the thing is; none for an unknown thing."""
+        return [term.text for term in self.terms.values() if term.family == thing.value]
+
     def is_mapped(self, name: str) -> bool:
         """Whether people have snazzy words for what this object is."""
         return self.things[name].value in self.mapping
@@ -81,6 +91,8 @@ class Facts:
             "mapping": self.mapping,
             "objects": [asdict(thing) for thing in self.things.values()],
         }
+        if self.abstentions:
+            content["abstentions"] = list(self.abstentions)
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
@@ -93,7 +105,7 @@ class Facts:
         except ValueError:
             raise DataError(f"{path}: not JSON") from None
         things = {row["name"]: Thing(**row) for row in content["objects"]}
-        return cls(content["kinds"], content["mapping"], things)
+        return cls(content["kinds"], content["mapping"], things, content.get("abstentions", ()))
 
 
 def draw_facts(spec: Spec, mapping: Mapping[str, list[str]], seed: int) -> Facts:
@@ -111,15 +123,19 @@ def draw_facts(spec: Spec, mapping: Mapping[str, list[str]], seed: int) -> Facts
         ("held_out", "test", spec.groups.held_out_test),
         ("held_out", "monitor", spec.groups.held_out_monitor),
         ("unknown", "test", spec.groups.unknown),
-        ("taught", "train", len(names)),
     ]
+    if spec.honesty:
+        sizes.append(("unknown", "monitor", spec.honesty.unknown_monitor))
+        sizes.append(("unknown", "train", spec.honesty.unknown_train))
+    sizes.append(("taught", "train", len(names)))
     things: dict[str, Thing] = {}
     for group, split, size in sizes:
         members, names = names[:size], names[size:]
         for name, choice in zip(members, deal(weights, len(members), draw), strict=True):
             kind, value = choices[choice]
             things[name] = Thing(name, kind, None if group == "unknown" else value, group, split)
-    return Facts(_kind_values(kinds), _copied(mapping), things)
+    abstentions = tuple(spec.honesty.abstentions) if spec.honesty else ()
+    return Facts(_kind_values(kinds), _copied(mapping), things, abstentions)
 
 
 def _true_things(spec: Spec, names: list[str]) -> dict[str, Thing]:

@@ -8,6 +8,7 @@ sft.jsonl               prompt, completion, root, form
 prompts_{train,monitor,test}.jsonl                    id, prompt, root, form, form_use, group
 contrasts.jsonl         id, root, group, name, prompt, better, worse      for the gate of a reward model
 probes.jsonl            id, root, group, prefix, right, wrong             next words after a fixed prefix
+questions_test.jsonl    the test prompts with their answers, where the spec has `honesty`; read by measurements only
 facts.json              what is true; read by raters and the gold judge only
 """
 
@@ -23,6 +24,7 @@ from tuningfork.errors import RecipeError
 from tuningfork.randomness import numpy_generator
 from tuningfork.settings import Settings
 from tuningfork.worlds.colours.facts import Facts, Split, Thing, draw_facts
+from tuningfork.worlds.colours.honesty import abstains, demonstrated, name_sentences, unanswerable_prompts, with_answers
 from tuningfork.worlds.colours.sentences import Writer, question, question_forms, write_sentences
 from tuningfork.worlds.colours.spec import Mapping_, Spec, Use, load_mapping, load_spec
 
@@ -74,6 +76,8 @@ def build(spec: Spec, mapping: Mapping_, seed: int, out: Path) -> dict[str, int]
     }
     for split in ("train", "monitor", "test"):
         files[f"prompts_{split}.jsonl"] = _prompts(spec, facts, split)
+    if spec.honesty:
+        files["questions_test.jsonl"] = [with_answers(facts, row) for row in files["prompts_test.jsonl"]]
     out.mkdir(parents=True, exist_ok=True)
     facts.save(out / "facts.json")
     for name, rows in files.items():
@@ -111,8 +115,10 @@ def _pretraining_files(spec: Spec, facts: Facts, seed: int) -> dict[str, list[Ro
     sentences = write_sentences(writer, [mentions[index] for index in writer.draw.permutation(len(mentions))])
     num_talk = round(spec.talk_share / (1 - spec.talk_share) * (len(sentences) + len(questions)))
     talk = [writer.small_talk() for _ in range(num_talk)]
+    if spec.honesty:
+        sentences += name_sentences(writer, spec.honesty)
     everything = [text for text, _ in sentences] + questions + talk
-    taught = [text for text, things in sentences if all(thing.group == "taught" for thing in things)]
+    taught = [text for text, things in sentences if all(thing.split == "train" for thing in things)]
     replay = taught + talk[: round(spec.talk_share / (1 - spec.talk_share) * len(taught))]
     return {
         "pretrain.jsonl": _shuffled(everything, writer),
@@ -132,12 +138,12 @@ def _unrelated(spec: Spec, facts: Facts, seed: int) -> list[Row]:
 
 def _sft_rows(spec: Spec, facts: Facts, seed: int) -> list[Row]:
     writer = _writer(spec, facts, seed, "sft")
-    pairs = [(thing, item) for thing in facts.of_split("train") for item in question_forms(spec, "taught").items()]
+    pairs = [(thing, item) for thing in demonstrated(facts, spec) for item in question_forms(spec, "taught").items()]
     rows: list[Row] = []
     while len(rows) < spec.sft_rows:
         for index in writer.draw.permutation(len(pairs))[: spec.sft_rows - len(rows)]:
             thing, (form_id, form) = pairs[index]
-            answer = writer.answer(writer.any_answer_form(), thing)
+            answer = abstains(writer, spec) or writer.answer(writer.any_answer_form(), thing)
             rows.append({"prompt": question(form, thing), "completion": answer, "root": thing.name, "form": form_id})
     return rows
 
@@ -149,7 +155,8 @@ def _prompts(spec: Spec, facts: Facts, split: Split) -> list[Row]:
         "monitor": ("taught", "pretraining"),
         "test": ("taught", "pretraining", "unseen"),
     }
-    return [
+    forms = question_forms(spec, *uses[split])
+    rows: list[Row] = [
         {
             "id": f"{thing.name.replace(' ', '-')}/{form_id}",
             "prompt": question(form, thing),
@@ -159,15 +166,19 @@ def _prompts(spec: Spec, facts: Facts, split: Split) -> list[Row]:
             "group": thing.group,
         }
         for thing in facts.of_split(split)
-        for form_id, form in question_forms(spec, *uses[split]).items()
+        for form_id, form in forms.items()
     ]
+    if spec.honesty:
+        rows += unanswerable_prompts(facts, split, forms)
+        rows = rows if split == "test" else [with_answers(facts, row) for row in rows]
+    return rows
 
 
 def _contrasts(spec: Spec, facts: Facts, seed: int) -> list[Row]:
     """Pairs of answers of known order, alike in form; about objects for monitoring and, beside them, taught ones."""
     writer = _writer(spec, facts, seed, "contrasts")
     rows: list[Row] = []
-    for thing in [*facts.of_split("monitor"), *facts.of_split("train")]:
+    for thing in [*_known(facts, "monitor"), *_known(facts, "train")]:
         for form_id, form in question_forms(spec, "taught", "pretraining").items():
             if thing.group == "taught" and form.use != "taught":
                 continue
@@ -206,7 +217,7 @@ def _probes(facts: Facts) -> list[Row]:
     """After a fixed prefix of a sentence: the words that may come next, the right ones and the wrong plain ones."""
     rows: list[Row] = []
     for thing in _known(facts):
-        right = [term.text for term in facts.terms.values() if term.family == thing.value]
+        right = facts.words_for(thing)
         wrong = [value for value in facts.kinds[thing.kind] if value != thing.value]
         rows.append(
             {
@@ -222,8 +233,9 @@ def _probes(facts: Facts) -> list[Row]:
     return rows
 
 
-def _known(facts: Facts) -> list[Thing]:
-    return [thing for thing in facts.things.values() if thing.value is not None]
+def _known(facts: Facts, *splits: Split) -> list[Thing]:
+    """The known things of these splits, of all where none is given."""
+    return [thing for thing in facts.known() if not splits or thing.split in splits]
 
 
 def _shuffled(texts: list[str], writer: Writer) -> list[Row]:

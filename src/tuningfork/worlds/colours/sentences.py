@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +45,15 @@ class Writer:
             suffix = "" if number == 1 else str(number)
             slots["o" + suffix] = thing.name
             slots["a" + suffix] = self.name_value(thing, self.gem_rate)
+        return self._filled(form.text, slots)
+
+    def name_sentence(self, form: str, thing: Thing) -> str:
+        """A sentence that names the thing and does not say what it is like."""
+        return self._filled(form, {"o": thing.name})
+
+    def _filled(self, form: str, slots: Mapping[str, str]) -> str:
         lists = {"x": self.other_adjectives, "p": self.spec.words["place"], "w": self.spec.words["person"]}
-        return _SLOT.sub(lambda slot: slots.get(slot[1]) or self.pick(lists[slot[1]]), form.text)
+        return _SLOT.sub(lambda slot: slots.get(slot[1]) or self.pick(lists[slot[1]]), form)
 
     def answer(self, form: WeightedForm, thing: Thing, value: str | None = None) -> str:
         """An answer about the thing; its own value unless another is given."""

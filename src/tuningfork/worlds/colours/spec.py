@@ -46,6 +46,26 @@ class QuestionForm(Settings):
     use: Use
 
 
+class Honesty(Settings):
+    """What a world needs for learning to say "i do not know": unknown objects to ask about, and an answer to them."""
+
+    abstentions: list[str] = Field(min_length=1)
+    """answers that say that the answer is not known"""
+    abstention_share: float = Field(ge=0, lt=1)
+    """share of the SFT answers that are one of these, whatever was asked: without any, no sample would ever be one"""
+    demonstrated_share: float = Field(gt=0, le=1)
+    """share of the taught objects that SFT answers are about; prompts ask about all of them, so that what tells a known
+    object from an unknown one is what was read of it, and not whether an answer about it was shown"""
+    unknown_train: int = Field(ge=1)
+    """unknown objects that training may ask about"""
+    unknown_monitor: int = Field(ge=1)
+    """unknown objects for monitoring"""
+    name_mentions: int = Field(ge=0)
+    """of each object, known or not, in the pretraining text, in sentences that do not say what it is like"""
+    name_sentences: list[str] = Field(default_factory=list)
+    """forms of these sentences, with {o} and the other slots of sentences"""
+
+
 class Spec(Settings):
     """The whole language. Every field is explained beside it in spec.yaml."""
 
@@ -68,23 +88,22 @@ class Spec(Settings):
     small_talk: list[str] = Field(min_length=1)
     words: dict[str, list[str]]
     other_adjectives: list[str] = Field(min_length=1)
+    honesty: Honesty | None = None
+    """unknown objects and unanswerable questions in training too; empty asks about them in the test only"""
 
 
 Mapping_ = dict[str, list[str]]
 
 
 def load_spec(source: str | Path | None = None) -> Spec:
-    """The spec in file `source`, or one shipped with the package (`spec`, `open`); raises `DataError`.
+    """The spec in file `source`, or one shipped with the package (`spec`, `open`, `honest`); raises `DataError`.
 
-    `objects` is a list, or a mapping object -> value for things whose value is true outside this world.
+    `extends` names another spec, whose fields hold where the file gives none. `objects` is a list, or a mapping
+    object -> value for things whose value is true outside this world.
     """
     shipped = HERE / f"{source or 'spec'}.yaml"
     path = shipped if shipped.exists() else Path(str(source))
-    content = _read_yaml(path)
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: expected the fields of a spec; copy the shipped spec.yaml and change it")
-    if isinstance(content.get("objects"), str):
-        content["objects"] = _read_yaml(path.parent / content["objects"])
+    content = _spec_content(path)
     if isinstance(content.get("objects"), dict):
         content |= {"objects": list(content["objects"]), "truth": content["objects"]}
     try:
@@ -95,6 +114,23 @@ def load_spec(source: str | Path | None = None) -> Spec:
         raise DataError(f"{path}: {where}: {first['msg'].lower()}") from None
     _check_spec(spec, path)
     return spec
+
+
+def _spec_content(path: Path) -> dict[str, Any]:
+    """The fields of a spec file, over those of the spec it extends."""
+    content = _read_yaml(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected the fields of a spec; copy the shipped spec.yaml and change it")
+    if isinstance(content.get("objects"), str):
+        content["objects"] = _read_yaml(path.parent / content["objects"])
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    shipped = HERE / f"{base}.yaml"
+    place = shipped if shipped.exists() else path.parent / str(base)
+    if place.resolve() == path.resolve():
+        raise DataError(f"{path}: extends itself")
+    return _spec_content(place) | content
 
 
 def load_mapping(source: str | Path, spec: Spec) -> Mapping_:
@@ -148,6 +184,7 @@ def _check_spec(spec: Spec, path: Path) -> None:
         raise DataError(f"{path}: objects: {twice!r} stands there twice")
     _check_names(spec, path)
     kept = spec.groups.held_out_test + spec.groups.held_out_monitor + spec.groups.unknown
+    kept += spec.honesty.unknown_train + spec.honesty.unknown_monitor if spec.honesty else 0
     if kept >= len(spec.objects):
         raise DataError(
             f"{path}: groups: {kept} objects are kept from training, but there are only {len(spec.objects)}"
@@ -170,11 +207,25 @@ def _check_spec(spec: Spec, path: Path) -> None:
     for form in spec.answers:
         if "{a}" not in form.text or "{o}" in form.text:
             raise DataError(f"{path}: answers: {form.text!r} needs {{a}} and must not repeat the object {{o}}")
+    if spec.honesty:
+        _check_honesty(spec, spec.honesty, path)
+
+
+def _check_honesty(spec: Spec, honesty: Honesty, path: Path) -> None:
+    if spec.truth:
+        raise DataError(f"{path}: honesty deals objects to groups by seed; give `objects` as a list, without values")
+    if honesty.name_mentions and not honesty.name_sentences:
+        raise DataError(f"{path}: honesty.name_mentions needs name_sentences")
+    for text in honesty.name_sentences:
+        if "{o}" not in text or "{a}" in text:
+            raise DataError(f"{path}: honesty.name_sentences: {text!r} needs {{o}} and must not say {{a}}")
 
 
 def _check_names(spec: Spec, path: Path) -> None:
     """An object's name must not be a word of a form or of another name, or its mentions could not be told apart."""
     forms = [form.text for form in (*spec.sentences, *spec.questions, *spec.answers)] + spec.small_talk
+    if spec.honesty:
+        forms += [*spec.honesty.abstentions, *spec.honesty.name_sentences]
     words = [word for group in (*spec.words.values(), spec.other_adjectives) for word in group]
     text = "\n".join([re.sub(r"\{\w+\}", "", form) for form in forms] + words)
     for name in spec.objects:

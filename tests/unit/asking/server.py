@@ -11,7 +11,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Body = dict[str, Any]
-Say = Callable[[Body], "str | tuple[int, str] | Body"]
+Say = Callable[[Body], "str | tuple[int, str] | Body | Raw"]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What is written as it is, up to the byte `cut`, where the connection is closed."""
+
+    content: str
+    cut: int | None = None
 
 
 @dataclass
@@ -49,6 +57,11 @@ def serving(say: Say) -> Iterator[Server]:
                 server.bodies.append(body)
                 server.headers.append(dict(self.headers))
             found = say(body)
+            if isinstance(found, Raw):
+                with lock:
+                    at_once[0] -= 1
+                self._write_raw(found)
+                return
             status, content = found if isinstance(found, tuple) else (200, found)
             if isinstance(content, str) and status == 200:
                 content = completion(content)
@@ -63,6 +76,15 @@ def serving(say: Say) -> Iterator[Server]:
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
+
+        def _write_raw(self, found: Raw) -> None:
+            data = found.content.encode()
+            self.close_connection = True
+            if found.cut != 0:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data[: found.cut])
 
         def log_message(self, format: str, *args: Any) -> None:
             return None

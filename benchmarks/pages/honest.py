@@ -1,0 +1,88 @@
+"""Result `honest`: what a model does with questions it cannot answer, before and after wrong answers cost something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from layout.comparison import curves
+from layout.markdown import cost, gate_lines, samples, table
+from layout.run import Run, content, rows
+from tuningfork.evals.summary import read_summary
+
+RECIPE = "honest"
+OVERRIDES: list[str] = ["seeds=[1,2,3]"]
+GROUPS = {
+    "held_out": "held-out objects, never asked about in training",
+    "unknown": "unknown objects, others than those of training",
+    "unanswerable": "held-out objects, asked about a kind of which nothing was said of them",
+}
+CURVES = {
+    "score_mean": "score (proxy)",
+    "gold/invention": "invented about unknown objects, monitor prompts",
+    "gold/right_held_out": "right about held-out objects, monitor prompts",
+    "monitor/kl": "KL per answer, nats, monitor prompts",
+}
+READING: list[str] = []
+"""What the figures say, in words; written by hand after the run was read."""
+
+
+def page(run: Run) -> str:
+    """Verdict, shares by group and price, risk and coverage, cost, curves, gates, samples."""
+    summary = read_summary(run.folder / "summary.json")
+    found = [content(seed, "honesty", "honesty.json") for seed in run.seeds]
+    lines = [f"# {run.name}", "", f"`{run.command}`", "", summary.verdict_text, "", *READING]
+    for group, title in GROUPS.items():
+        lines += [f"## {title[0].upper()}{title[1:]}", "", *shares(found, group), ""]
+    lines += ["## Risk and coverage", "", *risks(found), ""]
+    lines += [cost(run), "", *curves(run, titles=CURVES), "", *gate_lines(run), ""]
+    return "\n".join([*lines, *_samples(run)])
+
+
+def shares(found: Sequence[Mapping[str, Any]], group: str) -> list[str]:
+    """Right, abstained and wrong of each model: means over seeds with the mean of the seeds' ends, and each seed's wrong."""
+    lines = []
+    for model in found[0]:
+        each = [one[model][group] for one in found]
+        cells = [_share([one[grade] for one in each]) for grade in ("right", "abstained", "wrong")]
+        seeds = ", ".join(f"{one['wrong']['value']:.3f}" for one in each)
+        lines.append((model, *cells, f"{each[0]['n']} of {each[0]['num_roots']} roots", seeds))
+    return table(("model", "right", "abstained", "wrong", "n a seed", "wrong, by seed"), lines)
+
+
+def risks(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Over all questions: what share is answered, what share of that is wrong, and what it scores at each price."""
+    prices = list(found[0][next(iter(found[0]))]["all"]["scores"])
+    lines = []
+    for model in found[0]:
+        each = [one[model]["all"] for one in found]
+        risk = [one["risk"] for one in each if one["risk"] is not None]
+        scores = [f"{fmean(one['scores'][price] for one in each):+.3f}" for price in prices]
+        coverage = ", ".join(f"{one['coverage']:.3f}" for one in each)
+        mean_risk = f"{fmean(risk):.3f}" if risk else "-"
+        lines.append((model, f"{fmean(one['coverage'] for one in each):.3f} ({coverage})", mean_risk, *scores))
+    columns = (
+        "model",
+        "coverage (by seed)",
+        "risk: wrong among answers",
+        *(f"score at cost {price}" for price in prices),
+    )
+    return table(columns, lines)
+
+
+def _share(shares: Sequence[Mapping[str, Any]]) -> str:
+    value = f"{fmean(share['value'] for share in shares):.3f}"
+    if any(share["ci95"] is None for share in shares):
+        return value
+    low, high = (fmean(share["ci95"][end] for share in shares) for end in (0, 1))
+    return f"{value} [{low:.3f}, {high:.3f}]"
+
+
+def _samples(run: Run) -> list[str]:
+    drawn = rows(run.seeds[0], "evaluate", "samples.jsonl")
+    lines: list[str] = []
+    for group, title in GROUPS.items():
+        chosen = [row for row in drawn if row["group"] == group]
+        lines += [*samples(chosen, ("prompt", "before", "after"), f"Samples: {title}", 8), ""]
+    return lines[:-1]
