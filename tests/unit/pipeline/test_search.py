@@ -69,27 +69,20 @@ def test_a_run_takes_what_its_search_found(write_recipe: Write, tmp_path: Path) 
     assert (out / "search-0/2-one/result.txt").read_text() == "7 0.1 10.0", "a name wins over *"
     assert (out / "search-0/3-two/result.txt").read_text() == "7 0.5 20.0"
     assert not list(out.glob("search-*/4-test")), "what comes after the last contestant may read the test"
-
-
-def test_a_finished_search_is_not_run_again(write_recipe: Write, tmp_path: Path) -> None:
-    path = write_recipe(STAGES, head=HEAD)
-    out = run_recipe(load_recipe(path), tmp_path / "run").path
-    before = {file: file.stat().st_mtime_ns for file in out.glob("s*-*/*-*/COMPLETE.json")}
-    run_recipe(load_recipe(path), out)
-    assert len(before) == 3 * 3 + 2 * 4 and before == {file: file.stat().st_mtime_ns for file in before}
-    assert not (out / "previous").exists()
-
-
-def test_a_single_seed_is_run_as_one_of_several(write_recipe: Write, tmp_path: Path) -> None:
-    out = run_recipe(load_recipe(write_recipe(STAGES, head=HEAD.replace("seeds: [0, 1]", "seed: 5"))), tmp_path / "run")
-    assert [run.path.name for run in out.seed_runs()] == ["seed-5"]
-
-
-def test_the_resolved_recipe_keeps_the_search_and_loads_again(write_recipe: Write, tmp_path: Path) -> None:
-    out = run_recipe(load_recipe(write_recipe(STAGES, head=HEAD)), tmp_path / "run")
-    data = parse(out.recipe.read_text(), "recipe.yaml").data
+    data = parse((out / "recipe.yaml").read_text(), "recipe.yaml").data
     assert data["search"]["grid"]["one"][1] == {"one.rate": 0.3} and data["search"]["set"]["*.budget"] == 20
-    assert len(search.trials(load_recipe(out.recipe))) == 3
+    before = {file: file.stat().st_mtime_ns for file in out.glob("s*-*/*-*/COMPLETE.json")}
+    run_recipe(load_recipe(out / "recipe.yaml"), out)
+    assert len(before) == 3 * 3 + 2 * 4 and before == {file: file.stat().st_mtime_ns for file in before}
+    assert not (out / "previous").exists(), "the same command again does nothing"
+
+
+def test_the_choice_names_the_seeds_and_ends_the_search(write_recipe: Write) -> None:
+    recipe = load_recipe(write_recipe(STAGES, head=HEAD.replace("seeds: [0, 1]", "seed: 5")))
+    found = search.Found(seed=7, measure="gold/good", kl_limit=2)
+    chosen = search.with_choice(recipe, found)
+    assert chosen.header.seeds == (5,) and chosen.header.search is None
+    assert chosen.with_seed(5).choice == recipe.choice, "test prompts are read with one choice of settings"
 
 
 @pytest.mark.parametrize(
@@ -99,13 +92,20 @@ def test_the_resolved_recipe_keeps_the_search_and_loads_again(write_recipe: Writ
         ("    one: [", "    three: [", "there is no stage three"),
         ("{one.rate: 0.1}", "{one.speed: 0.1}", "speed"),
         ('"*.budget": 20', '"*.weight": 20', "no contestant has the setting weight"),
-        ("gold/good", "gold/fine", "has no look with gold/fine"),
     ],
 )
-def test_what_cannot_be_searched(write_recipe: Write, tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_what_cannot_be_searched(write_recipe: Write, old: str, new: str, message: str) -> None:
     assert old in HEAD
     with pytest.raises(RecipeError, match=message):
-        run_recipe(load_recipe(write_recipe(STAGES, head=HEAD.replace(old, new))), tmp_path / "run")
+        search.trials(load_recipe(write_recipe(STAGES, head=HEAD.replace(old, new))))
+
+
+def test_the_last_look_counts_and_has_to_be_there(tmp_path: Path) -> None:
+    rows = [{"step": 0, "monitor/kl": 0.0, "gold/x": 0.1}, {"step": 4, "monitor/kl": 2.0, "gold/x": 0.6}, {"step": 5}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert search.last_look(tmp_path / "metrics.jsonl", "gold/x") == {"gold": 0.6, "kl": 2.0}
+    with pytest.raises(RecipeError, match="has no look with gold/y"):
+        search.last_look(tmp_path / "metrics.jsonl", "gold/y")
 
 
 def test_a_choice_can_be_read_back(tmp_path: Path) -> None:
