@@ -76,7 +76,7 @@ def trials(recipe: Recipe) -> list[Recipe]:
     for number in range(next(iter(counts.values()))):
         values = {key: value for tried in search.grid.values() for key, value in tried[number].items()}
         everywhere = _everywhere(recipe, search)
-        found.append(_with_values(recipe, everywhere | values, f"search {number}", search.seed, last + 1))
+        found.append(_with_values(recipe, everywhere | values, f"search, trial {number}", search.seed, last + 1))
     return found
 
 
@@ -150,7 +150,7 @@ def read(folder: Path) -> Found | None:
 
 def _with_values(recipe: Recipe, values: Mapping[str, Any], label: str, seed: int | None, num_stages: int) -> Recipe:
     document = copy.deepcopy(recipe.composed)
-    origin = Origin(recipe.source, label=label)
+    origin = Origin(label)
     for key, value in values.items():
         document.put(locate(document, key, origin), copy.deepcopy(value), origin)
     document.data["stages"] = document.data["stages"][:num_stages]

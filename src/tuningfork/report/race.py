@@ -147,7 +147,7 @@ def sentence(race: Race) -> str:
         if full:
             name = max(full, key=full.__getitem__)
             text += f"; at {levels[-1]:g} nats: {name}, {figure(full[name])}"
-    return f"{text}, of {len(race.contestants)} contestants over {len(race.seeds)} seeds"
+    return f"{text}, of {len(race.contestants)} contestants over {len(race.seeds)} seed{'s' * (len(race.seeds) > 1)}"
 
 
 def _families(race: Race) -> list[tuple[str, list[Contestant]]]:
