@@ -7,7 +7,7 @@ from layout.markdown import cost, gate_lines, samples, share, table
 from layout.run import Run, figures, rows
 
 RECIPE = "instruct-local"
-OVERRIDES: list[str] = ["data=../shared/data"]
+OVERRIDES: list[str] = ["data=../shared/data", "sft.epochs=0.5"]
 CURVES = {"heldout/loss": "loss of held-out answers, nats a token"}
 READING: list[str] = []
 """What the figures say, in words; written by hand after the run was read."""

@@ -48,8 +48,10 @@ def test_a_teacher_that_knows_no_more_fails_the_gate(make_stage: Make, tmp_path:
     assert names == {(name, side) for name in measures for side in ("inside", "outside")}
     assert stage.figures["inside_prompts_trained_on"] == 2 and stage.figures["outside_prompts_trained_on"] == 0
     assert [(gate.name, gate.passed) for gate in stage.gates] == [
-        ("teacher_is_better_inside", False), ("teacher_is_better_outside", False),
-    ]  # fmt: skip
+        (f"{name}_{side}", False)
+        for side in ("inside", "outside")
+        for name in ("teacher_is_better", "teacher_knows_more")
+    ]
     same = next(one for one in found["findings"] if one["name"] == "probe" and one["side"] == "outside")
     assert same["change"]["difference"] == 0 and 0 < same["change"]["before"] < 1
 
