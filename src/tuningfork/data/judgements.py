@@ -67,6 +67,8 @@ class Judgement(Settings):
     """candidate numbers, best first; candidates in one group are tied"""
     strength: float = Field(default=0.0, ge=0)
     """how much better the best was, in the rater's units; 0 when not asked"""
+    probability: float | None = Field(default=None, ge=0.5, le=1)
+    """of two candidates: how sure the rater is of the ranking; a soft label to learn from"""
     ratings: list[dict[str, float]] = Field(default_factory=list)
     """per candidate, one number for each criterion of the user's own list"""
     rater: Rater
