@@ -65,6 +65,8 @@ class Judgement(Settings):
     """the order in which the candidates were shown"""
     ranking: list[list[int]]
     """candidate numbers, best first; candidates in one group are tied"""
+    all_bad: bool = False
+    """whether the rater found none of the candidates good"""
     strength: float = Field(default=0.0, ge=0)
     """how much better the best was, in the rater's units; 0 when not asked"""
     ratings: list[dict[str, float]] = Field(default_factory=list)

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from tuningfork.feedback import schema
 from tuningfork.feedback.assigning import assign, record, release_held, take_slot
 from tuningfork.feedback.database import Database
 from tuningfork.feedback.judging import Refused
 from tuningfork.feedback.project import ProjectSettings
-
-
-def excluded_annotators(database: Database) -> dict[str, str]:
-    """Annotators whose judgements are left out now, with the reason."""
-    exclusions = schema.exclusions
-    latest = select(func.max(exclusions.c.number)).group_by(exclusions.c.annotator)
-    rows = select(exclusions).where(exclusions.c.number.in_(latest), exclusions.c.is_excluded)
-    with database.read() as connection:
-        return {row["annotator"]: row["reason"] for row in connection.execute(rows).mappings()}
 
 
 def set_excluded(

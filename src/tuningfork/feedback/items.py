@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import and_, bindparam, func, select
 
 from tuningfork.data.judgements import Candidate
 from tuningfork.feedback import schema
@@ -101,6 +101,16 @@ def set_priorities(database: Database, priorities: dict[str, float]) -> None:
     with database.write() as connection:
         if rows:
             connection.execute(update, rows)
+
+
+def close_rounds_before(database: Database, number: int) -> None:
+    """Ask no more of earlier rounds' items: their policy is not the current one. What is on a screen may still be judged."""
+    items = schema.items
+    is_old = and_(items.c.round < number, items.c.open_slots > 0)
+    with database.write() as connection:
+        connection.execute(
+            items.update().where(is_old).values(wanted=items.c.wanted - items.c.open_slots, open_slots=0)
+        )
 
 
 @dataclass(frozen=True)

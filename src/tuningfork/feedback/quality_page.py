@@ -17,7 +17,7 @@ from tuningfork.evals.agreement_statistics import Agreement
 from tuningfork.feedback import schema
 from tuningfork.feedback.answers import Given, read_answers
 from tuningfork.feedback.database import Database
-from tuningfork.feedback.exclusion import excluded_annotators
+from tuningfork.feedback.export import excluded_annotators
 from tuningfork.feedback.label_worth import Worth, read_worth
 from tuningfork.feedback.quality import Disagreement, Quality, Share, measure
 from tuningfork.report import charts

@@ -6,7 +6,8 @@ import functools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import select
@@ -20,6 +21,7 @@ from tuningfork.feedback.database import Database
 from tuningfork.feedback.items import Counts, count
 from tuningfork.feedback.judging import Refused
 from tuningfork.feedback.project import ProjectSettings
+from tuningfork.feedback.sampler import Sampler
 from tuningfork.feedback.security import Account, account_of
 
 _COUNTED_EVERY = 2.0
@@ -34,14 +36,24 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Trainer(Protocol):
+    """What goes on from labels to a model."""
+
+    def describe(self) -> dict[str, Any]: ...
+    def start(self) -> None: ...
+    def report(self, number: int) -> Path | None: ...
+
+
 @dataclass
 class Service:
     """A labelling project that is being served; `app.state.service` of the application."""
 
     database: Database
     settings: ProjectSettings
-    sampler: None = None
+    sampler: Sampler | None = None
     """the model to talk with, where there is one"""
+    trainer: Trainer | None = None
+    """what "Train now" starts, where there is something to train"""
     cookie: str = field(init=False)
     """name of the cookie: each project has its own, since cookies know no ports"""
     _counts: tuple[float, Counts] | None = field(default=None, init=False)

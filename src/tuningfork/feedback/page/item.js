@@ -188,8 +188,8 @@ export class ItemView {
       all_bad: choice === "bad",
       strength: ranking.length > 1 ? strength : 0,
       ratings: isRated ? ratings : [],
-      note,
-      edit: isEdited ? this.state.edit : null,
+      note: wellFormed(note),
+      edit: isEdited ? wellFormed(this.state.edit) : null,
       seconds: Math.round(this.draft.count() * 10) / 10,
       client: { width: innerWidth, height: innerHeight, dark: matchMedia("(prefers-color-scheme: dark)").matches, touch: matchMedia("(pointer: coarse)").matches, diff: this.used.diff, keys: this.used.keys },
     };
@@ -234,6 +234,9 @@ export class ItemView {
     this.draft.end();
   }
 }
+
+/** Without halves of surrogate pairs, which no encoding has. */
+const wellFormed = (text) => text.replace(/\p{Surrogate}/gu, "\ufffd");
 
 const KEYS_OF = { 0: "ArrowLeft A", 1: "ArrowRight B", tie: "ArrowDown T", bad: "X", ranked: "O" };
 
