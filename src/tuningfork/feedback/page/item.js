@@ -91,7 +91,8 @@ export class ItemView {
   barPart() {
     const button = (label, key, does, attributes = {}) => h("button", { type: "button", onclick: does, ...attributes }, label, " ", kbd(key));
     const choice = (value, label, key) => button(label, key, () => this.choose(value), { "data-choice": value, "aria-pressed": "false", "aria-keyshortcuts": KEYS_OF[value] });
-    const pair = [choice(0, "A is better", "←"), choice("tie", "Tie", "↓"), choice("bad", "Both bad", "X"), choice(1, "B is better", "→")];
+    const better = (name) => h("span", {}, name, h("span", { class: "long" }, " is better"));
+    const pair = [choice(0, better("A"), "←"), choice("tie", "Tie", "↓"), choice("bad", "Both bad", "X"), choice(1, better("B"), "→")];
     const ranked = [choice("ranked", "In this order", "O"), choice("tie", "All equal", "T"), choice("bad", "All bad", "X")];
     this.choices = h("div", { class: `choices ${this.isRank ? "ranked" : ""}`, role: "group", "aria-label": "Your choice" }, this.isRank ? ranked : pair);
     const strengths = STRENGTHS.map((name, index) => h("button", { type: "button", "data-strength": index + 1, "aria-pressed": "false", onclick: () => this.set({ strength: index + 1 }) }, name, " ", kbd(String(index + 1))));
