@@ -95,7 +95,7 @@ def _project(service: Service) -> dict[str, Any]:
         "talked": counts.talked,
         "annotators": [{"name": n, "judgements": number, "pace": paces.get(n)} for n, number in rows],
         "has_backup": service.database.is_sqlite,
-        "quality": None,
+        "quality": "quality",
         "training": service.trainer.describe() if service.trainer else None,
     }
 

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from tuningfork.feedback import api, leads, rounds, talking
+from tuningfork.feedback import api, leads, quality_api, rounds, talking
 from tuningfork.feedback.security import Guard, Limits, enter
 from tuningfork.feedback.service import Service, service_of
 
@@ -38,6 +38,7 @@ def build_app(
             *leads.ROUTES,
             *talking.ROUTES,
             *rounds.ROUTES,
+            *quality_api.ROUTES,
         ]
     )
     app.state.service, app.state.pages = service, pages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,6 +19,8 @@ from tuningfork.feedback.project import ProjectSettings, write_project
 from tuningfork.feedback.security import Limits, add_annotator, new_token
 from tuningfork.feedback.server import build_app
 from tuningfork.feedback.service import Service
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `planted` and others shared by these tests
 
 PLAIN = ProjectSettings(overlap_share=0, repeat_share=0, gold_share=0)
 ORIGIN = {"origin": "http://localhost", "content-type": "application/json"}
