@@ -11,14 +11,19 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "tuningfork"
 FILES = sorted(PACKAGE.rglob("*.py"))
-COMPONENTS = ("data", "evals", "methods", "model", "reward", "rollout", "streams", "teachers", "train", "worlds")
+COMPONENTS = (
+    "data", "evals", "methods", "model", "reward", "reward_training", "rollout", "streams", "teachers", "train", "worlds",
+)  # fmt: skip
 ORCHESTRATION = (
     "cli", "composition", "data_commands", "display", "doctor", "document", "explain", "keys", "pipeline", "recipe", "references",
     "resolved", "runs", "single", "sources", "summaries", "supervisor", "trust", "validation", "worker",
 )  # fmt: skip
 TORCH_FREE = (
     *ORCHESTRATION, "artifacts", "errors", "evals.combine", "evals.statistics", "evals.summary", "evals.verdict",
-    "faults", "kinds", "methods", "report", "runtime", "settings", "stage", "stages", "teachers.settings",
+    *(f"evals.{name}" for name in ("accuracy", "baselines", "calibration", "card_settings", "card_text", "card_verdict",
+                                   "ceiling", "correlation", "feedback", "reward_card", "sensitivity")),
+    "faults", "kinds", "methods", "report", "reward.ensemble", "reward_training.settings",
+    "runtime", "settings", "stage", "stages", "teachers.settings",
     "tensors", "train.settings", "worlds",
 )  # fmt: skip
 

@@ -185,3 +185,59 @@ def test_too_long_prompts_lose_their_beginning_and_too_long_answers_are_left_out
     )
     assert stage.figures["dropped_too_long"] == 1 and stage.figures["cut_prompts"] == 2
     assert stage.figures["comparisons"] == 63
+
+
+def test_rows_limits_items_and_keeps_their_comparisons_together(run: Run) -> None:
+    stage = run(rankings(contradictory=True), rows=6, minimum_accuracy=0, epochs=1)
+    assert stage.figures["elements"] == 6 and stage.figures["comparisons"] == 30
+
+
+def test_an_ensemble_says_where_its_members_disagree(run: Run, tmp_path: Path) -> None:
+    from tuningfork.reward.base import RewardSources
+    from tuningfork.stage import ResolvedInput
+
+    stage = run(pairs(), members=2, epochs=3, minimum_accuracy=0)
+    folder = stage.out / "model"
+    members = [RewardModel.load(folder / f"member-{n}", CPU) for n in range(2)]
+    items = [Item(question("cat"), text) for text in (*GOOD, *BAD)]
+    one, two = (score_items(model, items) for model in members)
+    assert one != two and [row["step"] for row in stage.events.rows] == list(range(1, 1 + len(stage.events.rows)))
+    sources = RewardSources({"model": ResolvedInput(str(folder), "key", folder)}, CPU)
+    for penalty in (0.0, 2.0):
+        chosen = learned.Settings.model_validate({"model": str(folder), "disagreement": penalty})
+        for score, a, b in zip(learned.load(chosen, sources).score(items), one, two, strict=True):
+            assert score.parts["disagreement"] == pytest.approx(abs(a - b) / 2, abs=1e-5)
+            assert score.total == pytest.approx((a + b) / 2 - penalty * abs(a - b) / 2, abs=1e-5)
+    assert card(stage)["disagreement"]["mean"] > 0
+    with pytest.raises(RecipeError, match="agrees with itself"):
+        single = run(pairs(), "single", epochs=1, minimum_accuracy=0).out / "model"
+        sources = RewardSources({"model": ResolvedInput(str(single), "key", single)}, CPU)
+        learned.load(learned.Settings(model=str(single), disagreement=1.0), sources)
+
+
+@pytest.mark.parametrize("gate", ["stop", "warn", "none"])
+def test_the_gate_stops_what_only_knows_length(run: Run, gate: str) -> None:
+    """People chose the longer answer throughout: the rule of length is right always, and nothing can beat it."""
+    from tuningfork.reward.base import RewardSources
+    from tuningfork.stage import ResolvedInput
+
+    rows = [row | {"chosen": "red " * 9, "rejected": "red"} for row in pairs()]
+    stage = run(rows, minimum_accuracy=0, epochs=2, card={"gate": gate, "rewrites": 0, "probes": 0, "words": False})
+    assert "does not beat the rule 'longer wins'" in "\n".join(stage.events.said)
+    gates = {one.name: one.passed for one in stage.gates}
+    assert gates == {"accuracy": True} | ({"beats_length": False} if gate == "stop" else {})
+    folder = stage.out / "model"
+    sources = RewardSources({"model": ResolvedInput(str(folder), "key", folder)}, CPU)
+    if gate != "none":
+        with pytest.raises(RecipeError, match="says not to optimise on it: it does not beat 'longer wins'"):
+            learned.load(learned.Settings(model=str(folder)), sources)
+    assert learned.load(learned.Settings(model=str(folder), accept_failed_card=True), sources)
+
+
+def test_another_reward_model_is_measured_on_the_same_comparisons(run: Run) -> None:
+    full = run(pairs(), "full", epochs=3, minimum_accuracy=0).out / "model"
+    stage = run(pairs(), "head", adapter={"kind": "frozen"}, epochs=1, minimum_accuracy=0, inputs={"card.compare": full},
+                card={"gate": "none", "compare": str(full), "rewrites": 0, "probes": 0})  # fmt: skip
+    found = card(stage)["compared"]
+    assert found["gain"]["difference"] == pytest.approx(card(stage)["accuracy"]["share"] - found["share"])
+    assert not found["trunk"]["can_be_shared"] and card(stage)["trunk"]["own_mb"] < 0.01

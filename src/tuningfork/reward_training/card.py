@@ -19,7 +19,6 @@ from tuningfork.reward_training.scoring import known_scores, score_items
 
 if TYPE_CHECKING:
     from tuningfork.model.reward_model import RewardModel
-    from tuningfork.reward.base import Reward
     from tuningfork.reward_training.task import HeldOut
     from tuningfork.reward_training.training import Prepared
     from tuningfork.stage import StageContext
@@ -166,16 +165,14 @@ def _add_probes(
 def _other(stage: StageContext, settings: Any, heldout: HeldOut) -> dict[str, Any]:
     """The reward model of `card.compare` on the same answers."""
     from tuningfork.model.reward_model import RewardModel
-    from tuningfork.reward.ensemble import Ensemble, member_folders
-    from tuningfork.reward.kinds.learned import Learned
+    from tuningfork.reward.ensemble import member_folders
+    from tuningfork.reward.kinds.learned import open_folder
 
     source = stage.inputs["card.compare"].reference
-    folders = member_folders(source) or [Path(source)]
-    loaded = [RewardModel.load(folder, stage.runtime) for folder in folders]
-    rewards: list[Reward] = [Learned(model) for model in loaded]
-    reward = rewards[0] if len(rewards) == 1 else Ensemble(rewards)
     plain = [Item(item.prompt, item.response) for item in heldout.items]
-    return {"name": settings.card.compare, "scores": known_scores(reward, plain), "trunk": _trunk(loaded[0])}
+    scores = known_scores(open_folder(source, stage.runtime), plain)
+    first = (member_folders(source) or [Path(source)])[0]
+    return {"name": settings.card.compare, "scores": scores, "trunk": _trunk(RewardModel.load(first, stage.runtime))}
 
 
 def _trunk(model: RewardModel) -> dict[str, Any]:

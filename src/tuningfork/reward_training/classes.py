@@ -40,7 +40,7 @@ class ClassTask:
         audit_stage(stage, data, rows, "labelled")
         train, heldout = split(stage, settings, rows, list(unseen.placed()) if unseen else None, _root)
         train = without_overlap(settings, train, heldout, lambda row: row[1]["text"], "text")
-        train = limited(stage, train, settings.rows) if settings.rows else train
+        train = limited(stage, train, settings.rows)
         encoded = inputs.backbone.encode([row["text"] for _, row in train])
         self.texts = [
             LabelledText(JudgedText([], ids), label_value(row["label"], self.labels.values))

@@ -69,8 +69,7 @@ class ComparisonTask:
             return [[judgement] for judgement in judgements]
         groups: dict[tuple[Any, ...], list[Judgement]] = {}
         for judgement in judgements:
-            key = (judgement.item, judgement.prompt, *(candidate.text for candidate in judgement.candidates))
-            groups.setdefault(key, []).append(judgement)
+            groups.setdefault(item_key(judgement), []).append(judgement)
         return list(groups.values())
 
     def _elements(self, group: Sequence[Judgement], fitting: Fitting) -> Iterable[ComparedTexts]:
@@ -88,7 +87,7 @@ class ComparisonTask:
     def _hold_out(self, judgements: Sequence[Judgement], fitting: Fitting) -> HeldOut:
         heldout, numbers = HeldOut(), dict[tuple[str, str, str], int]()
         most = self.settings.card.comparisons
-        for judgement in limited(self.stage, judgements, most):
+        for judgement in limited(self.stage, judgements, most, item_key):
             texts = judged_texts(judgement, fitting)
             for better, worse in judgement.pairs():
                 pair = []
@@ -126,7 +125,12 @@ def split_judgements(
     kept = without_overlap(settings, train, heldout, lambda judgement: judgement.prompt, "prompt")
     if len(kept) < len(train):
         stage.events.say(f"left out {len(train) - len(kept):,} judgements whose prompt is held out")
-    return limited(stage, kept, settings.rows) if settings.rows else kept, heldout
+    return limited(stage, kept, settings.rows, item_key), heldout
+
+
+def item_key(judgement: Judgement) -> tuple[str, ...]:
+    """Equal for judgements of the same answers to the same prompt."""
+    return (judgement.item, judgement.prompt, *(candidate.text for candidate in judgement.candidates))
 
 
 def judged_texts(judgement: Judgement, fitting: Fitting) -> list[JudgedText | None]:

@@ -11,7 +11,7 @@ from tuningfork.errors import DataError
 from tuningfork.evals.correlation import spearman
 from tuningfork.evals.feedback import Compared
 from tuningfork.methods import regression
-from tuningfork.reward_training.comparisons import judged_texts, pair_words, split_judgements
+from tuningfork.reward_training.comparisons import item_key, judged_texts, pair_words, split_judgements
 from tuningfork.reward_training.scoring import raw_scores
 from tuningfork.reward_training.task import (
     Fitting,
@@ -55,7 +55,7 @@ class CriteriaTask:
         self.texts = [RatedText(text, tuple(self._standard(ratings))) for text, ratings in rated]
         self.words = [words for judgement in train for words in pair_words(judgement)]
         self.heldout, self.ratings = HeldOut(), list[dict[str, float]]()
-        for judgement in limited(stage, heldout, settings.card.comparisons):
+        for judgement in limited(stage, heldout, settings.card.comparisons, item_key):
             self._hold_out(judgement, fitting)
         fitting.report(stage)
         both_or_error(self.texts, self.heldout.comparisons, "rated judgements")

@@ -46,7 +46,7 @@ class RatingTask:
         audit_stage(stage, data, rows, "labelled")
         train, heldout = split(stage, settings, rows, list(unseen.placed()) if unseen else None, _root)
         train = without_overlap(settings, train, heldout, lambda row: row[1]["text"], "text")
-        train = limited(stage, train, settings.rows) if settings.rows else train
+        train = limited(stage, train, settings.rows)
         fitting = Fitting(inputs, settings.reads_response)
         fitted = _fitted(train, fitting)
         self.texts = [text for _, text in fitted]

@@ -89,12 +89,14 @@ def without_overlap(
     return kept
 
 
-def limited(stage: StageContext, rows: Sequence[T], most: int) -> list[T]:
-    """At most `most` rows, drawn by seed, in their order."""
-    if len(rows) <= most:
+def limited(stage: StageContext, rows: Sequence[T], most: int | None, item: Callable[[T], Any] = id) -> list[T]:
+    """Rows of at most `most` items, drawn by seed, in their order; without `item` each row is one."""
+    items = list(dict.fromkeys(map(item, rows)))
+    if most is None or len(items) <= most:
         return list(rows)
-    chosen = numpy_generator(stage.seed, "held-out rows").choice(len(rows), most, replace=False)
-    return [rows[index] for index in sorted(chosen.tolist())]
+    chosen = numpy_generator(stage.seed, "drawn rows").choice(len(items), most, replace=False)
+    kept = {items[index] for index in chosen.tolist()}
+    return [row for row in rows if item(row) in kept]
 
 
 def both_or_error(train: Sequence[Any], heldout: Sequence[Any], what: str) -> None:

@@ -41,7 +41,7 @@ class ThumbTask:
         audit_stage(stage, data, rows, "unpaired")
         train, heldout = split(stage, settings, rows, list(unseen.placed()) if unseen else None, _root)
         train = without_overlap(settings, train, heldout, lambda row: prompt_text(row[1]["prompt"]), "prompt")
-        train = limited(stage, train, settings.rows) if settings.rows else train
+        train = limited(stage, train, settings.rows)
         fitting = Fitting(inputs, settings.reads_response)
         self.texts = [LabelledText(text, float(row["label"])) for row, text in _fitted(train, fitting)]
         self.words = [(prompt_text(row["prompt"]), row["completion"], "") for _, row in train]

@@ -36,7 +36,7 @@ class StageSettings(Settings):
     reading: ReadingSettings = ReadingSettings()
     """what to make of the rows of `data` and `heldout`"""
     rows: int | None = Field(default=None, ge=1)
-    """train on this many of the rows only, drawn by seed"""
+    """train on this many of the rows only (with comparisons: of the items, each with all its judgements), drawn by seed"""
     heldout: Input | None = None
     """rows of the same kind to measure on; empty holds some of `data` out by root"""
     holdout_share: float = Field(default=0.1, gt=0, lt=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from tuningfork.model.reward_model import RewardModel
+    from tuningfork.runtime import Runtime
 
 BATCH_TOKENS = 16_384
 
@@ -52,6 +54,16 @@ def load(settings: Settings, sources: RewardSources) -> Reward:
     if settings.disagreement:
         raise RecipeError(f"disagreement: {settings.model} is one reward model and agrees with itself; remove it")
     return _load_one(settings, found, sources)
+
+
+def open_folder(source: str | Path, runtime: Runtime, tokenizer: PreTrainedTokenizerBase | None = None) -> Reward:
+    """The reward model or ensemble in a folder whatever its card says, to measure or to show it."""
+    from tuningfork.model.reward_model import RewardModel
+    from tuningfork.reward.ensemble import Ensemble, member_folders
+
+    folders = member_folders(source) or [source]
+    rewards = [Learned(RewardModel.load(folder, runtime), tokenizer) for folder in folders]
+    return rewards[0] if len(rewards) == 1 else Ensemble(rewards)
 
 
 def _load_one(settings: Settings, folder: str, sources: RewardSources) -> Learned:
