@@ -76,6 +76,18 @@ def test_a_mixture_keeps_a_question_on_one_side_and_counts_what_is_left_out(make
         mixture.run(make_stage("more", files), mixture.StageSettings.model_validate(values))
 
 
+def test_a_mixture_makes_text_of_conversations_too(make_stage: Make, tmp_path: Path) -> None:
+    files = {
+        "sources.0.data": write(tmp_path / "a.jsonl", [{"text": "Once upon a time."}]),
+        "sources.1.data": write(tmp_path / "b.jsonl", [{"prompt": "Who?", "completion": "I."}]),
+    }
+    stage = make_stage(inputs=files)
+    sources = [{"data": str(path)} for path in files.values()]
+    mixture.run(stage, mixture.StageSettings.model_validate({"sources": sources, "form": "text"}))
+    texts = {row["text"] for row in lines(stage.out / "train.jsonl")}
+    assert texts == {"Once upon a time.", "\n\nHuman: Who?\n\nAssistant: I."}
+
+
 def test_likelihood_tells_two_models_apart_and_leaves_out_what_was_trained_on(
     make_stage: Make, tmp_path: Path, tiny_backbone: Any
 ) -> None:

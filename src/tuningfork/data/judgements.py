@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tuningfork.data.reader import Dataset
 
 VERSION = 1
+_SOURCES = ("source", "dataset", "subset", "scenario", "category", "domain")
+"""Fields of other files that say where a row comes from, the first one found."""
 
 
 class Candidate(Settings):
@@ -74,6 +76,8 @@ class Judgement(Settings):
     ratings: list[dict[str, float]] = Field(default_factory=list)
     """per candidate, one number for each criterion of the user's own list"""
     rater: Rater
+    source: str = ""
+    """where the row comes from, or what kind of task it is, so that results can be told apart by it"""
     seconds: float | None = Field(default=None, ge=0)
     """time taken"""
     note: str = ""
@@ -139,6 +143,7 @@ def _from_ranking(row: dict[str, Any], extra: dict[str, Any], number: int) -> li
             ranking=ranking,
             strength=float(row.get("strength", 0.0)),
             rater=Rater(id="file", kind="person"),
+            source=next((str(extra[name]) for name in _SOURCES if isinstance(extra.get(name), str)), ""),
         )
         for index, ranking in enumerate(orders)
     ]
