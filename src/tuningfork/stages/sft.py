@@ -89,7 +89,9 @@ class StageSettings(Settings):
         if self.heldout and self.monitor and self.heldout.keep == self.monitor.keep == "best":
             raise ValueError("heldout.keep and monitor.keep both choose the weights; set one of them to last")
         if self.streaming and self.steps is None and self.budget is None:
-            raise ValueError("streamed data need steps or a budget: how many rows of tokens they make is not known beforehand")
+            raise ValueError(
+                "streamed data need steps or a budget: how many rows of tokens they make is not known beforehand"
+            )
         return self
 
 

@@ -6,9 +6,9 @@ import re
 import uuid
 from collections.abc import Callable
 
-from conftest import PLAIN, Person, pairs
 from sqlalchemy import func, select
 
+from conftest import PLAIN, Person, pairs
 from tuningfork.data.judgements import Candidate
 from tuningfork.feedback import schema
 from tuningfork.feedback.database import Database
