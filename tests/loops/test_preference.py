@@ -226,3 +226,14 @@ def test_a_gate_asks_for_the_order(make_stage: Any, folder: Path) -> None:
     stage = run(make_stage, folder, settings(optimizer=slow, epochs=0.1, minimum_accuracy=1.0))
     (gate,) = stage.gates
     assert not gate.passed and "nothing learned" in gate.message
+
+
+def test_a_response_that_nothing_stands_before_is_left_out(
+    make_stage: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty prompt and a tokenizer without BOS: no token predicts the first one."""
+    monkeypatch.setattr("tuningfork.model.backbone.start_ids", lambda tokenizer: [])
+    rows = [*pair_rows(), {"root": "cap", "prompt": "", "chosen": "red", "rejected": "blue"}]
+    (folder / "bare.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    stage = run(make_stage, folder, settings(epochs=1), data="bare")
+    assert stage.figures["dropped_without_prompt"] == 1 and stage.figures["dropped_identical"] == 1

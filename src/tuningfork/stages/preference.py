@@ -182,10 +182,12 @@ def _usable(stage: StageContext, backbone: Backbone, examples: Sequence[Example]
     """Without examples that teach nothing or do not fit the context; how many there were is said and kept."""
     from tuningfork.errors import DataError
 
-    kept, dropped = [], {"empty": 0, "too_long": 0, "identical": 0}
+    kept, dropped = [], {"empty": 0, "without_prompt": 0, "too_long": 0, "identical": 0}
     for example in examples:
         if not all(text.response for text in example.texts):
             dropped["empty"] += 1
+        elif not all(text.prompt for text in example.texts):
+            dropped["without_prompt"] += 1  # an empty prompt and no BOS: nothing predicts the first token
         elif max(len(text.prompt) + len(text.response) for text in example.texts) > backbone.max_length:
             dropped["too_long"] += 1
         elif len(example.texts) > 1 and example.texts[0].response == example.texts[1].response:
