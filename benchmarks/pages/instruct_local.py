@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from layout.comparison import curves
-from layout.markdown import cost, gate_lines, samples, share, table
+from layout.markdown import cost, gate_lines, reading, samples, share, table
 from layout.run import Run, figures, rows
 
 RECIPE = "instruct-local"
 OVERRIDES: list[str] = ["data=../shared/data", "sft.epochs=0.5"]
 CURVES = {"heldout/loss": "loss of held-out answers, nats a token"}
-READING: list[str] = []
-"""What the figures say, in words; written by hand after the run was read."""
 
 
 def page(run: Run) -> str:
     """Figures with intervals, the curve of the held-out loss, gates, samples."""
-    lines = [f"# {run.name}", "", f"`{run.command}`", "", *READING, "## Measures", ""]
+    lines = [f"# {run.name}", "", f"`{run.command}`", "", *reading(run), "## Measures", ""]
     found = []
     for number, seed in zip(run.seed_numbers, run.seeds, strict=True):
         base, tuned = figures(seed, "pretrain"), figures(seed, "sft")
