@@ -102,6 +102,15 @@ class Rounds:
     def _follow(self, number: int, place: Path, process: subprocess.Popen[bytes]) -> None:
         code = process.wait()
         message = _last_line(place / "train.log")
+        if (place / "run" / "recipe.yaml").is_file() and not (place / "run" / "report.html").is_file():
+            render = [
+                sys.executable,
+                "-m",
+                "tuningfork.cli",
+                "report",
+                str(place / "run"),
+            ]  # of a run without a verdict
+            subprocess.run(render, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
         if code == 0:
             self.model = self._learnt(place / "run", number)
         self._end(number, "complete" if code == 0 else "failed", message)
