@@ -14,7 +14,7 @@ from tuningfork.data.judgements import Candidate
 from tuningfork.feedback import schema
 from tuningfork.feedback.database import Database
 from tuningfork.feedback.project import ProjectSettings
-from tuningfork.randomness import numpy_generator
+from tuningfork.randomness import derive_seed, uniforms
 
 _BATCH = 2000
 
@@ -80,7 +80,7 @@ def item_row(item: NewItem, settings: ProjectSettings, now: float) -> dict[str, 
 def _raters(name: str, settings: ProjectSettings) -> int:
     if settings.overlap_raters <= settings.raters or not settings.overlap_share:
         return settings.raters
-    is_overlap = numpy_generator(settings.seed, "overlap", name).random() < settings.overlap_share
+    is_overlap = uniforms([derive_seed(settings.seed, "overlap", name)], 0)[0] < settings.overlap_share
     return settings.overlap_raters if is_overlap else settings.raters
 
 
