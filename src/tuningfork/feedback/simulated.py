@@ -107,15 +107,27 @@ class SimulatedAnnotator:
     given: int = field(default=0, init=False)
     """judgements that the server has acknowledged"""
 
-    def work(self, most: int | None = None) -> int:
-        """Answer until nothing is left, or `most` judgements are given; returns how many. RunError where the server refuses."""
-        item = self._call(lambda: self.page.get("api/next", {}))["item"]
-        while item is not None and (most is None or self.given < most):
+    def work(self, most: int | None = None, patience: float = 0.0) -> int:
+        """Answer until `most` judgements are given or nothing has come for `patience` seconds; returns how many were given.
+
+        RunError where the server refuses.
+        """
+        item, since = self._next(), time.monotonic()
+        while most is None or self.given < most:
+            if item is None:
+                if time.monotonic() - since >= patience:
+                    break
+                time.sleep(0.2)
+                item = self._next()
+                continue
             path, body = self.react(item)
             answer = self._call(lambda path=path, body=body: self.page.post(path, body))
             self.given += path == "api/judge" and answer.get("outcome") != "late"
-            item = answer["item"]
+            item, since = answer["item"], time.monotonic()
         return self.given
+
+    def _next(self) -> dict[str, Any] | None:
+        return self._call(lambda: self.page.get("api/next", {}))["item"]
 
     def react(self, item: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """What is sent about an item on the screen: (path, body)."""
