@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -70,6 +71,7 @@ class RewardModel:
         self.gain, self.bias, self.template = gain, bias, dict(template or {})
         self.criteria = dict(criteria or {})
         self.fitness: dict[str, Any] = {}
+        self._saved: tuple[str | None, Path | None] | None = None  # base and adapter of the folder it was read from
 
     @classmethod
     def create(
@@ -93,6 +95,17 @@ class RewardModel:
     def reads_response(self) -> bool:
         """Whether a prompt without a response has no score."""
         return self.pooling in READS_RESPONSE
+
+    @property
+    def can_share(self) -> bool:
+        """Whether a policy on the same base can lend it its trunk: the base's weights did not train."""
+        if self._saved is not None:
+            return self._saved[0] is not None
+        return self._has_adapter or not self.backbone.trainable_parameters()
+
+    @property
+    def _has_adapter(self) -> bool:
+        return self.backbone.peft is not None and OWN in self.backbone.peft.peft_config
 
     def modules(self) -> dict[str, nn.Module]:
         """What the training loop trains: the trunk, the head, and the query of attention pooling."""
@@ -172,7 +185,8 @@ class RewardModel:
 
         With `verify` the folder is loaded again and must give the same scores.
         """
-        has_adapter = self.backbone.peft is not None and OWN in self.backbone.peft.peft_config
+        base = base_fingerprint(self.backbone) if self.can_share else None
+        base, adapter = self._saved or (base, None)
         facts = {
             "version": _FORMAT_VERSION,
             "kind": "reward_model",
@@ -183,9 +197,7 @@ class RewardModel:
             "criteria": [{"name": name, **asdict(criterion)} for name, criterion in self.criteria.items()],
             "fitness": self.fitness,
             "start_ids": list(self.backbone.start_ids),
-            "base": base_fingerprint(self.backbone)
-            if has_adapter or not self.backbone.trainable_parameters()
-            else None,
+            "base": base,
         }
         folder.mkdir(parents=True, exist_ok=True)
         shell = _classifier_shell(self.backbone.model, facts, self.head.out_features)
@@ -196,7 +208,9 @@ class RewardModel:
             self.query.save(folder)
         shell.save_pretrained(folder, state_dict=state)
         self.backbone.tokenizer.save_pretrained(folder)
-        if has_adapter:
+        if adapter is not None:
+            shutil.copytree(adapter, folder / ADAPTER_FOLDER, dirs_exist_ok=True)
+        elif self._has_adapter:
             save_adapter(self.backbone, folder / ADAPTER_FOLDER)
         if verify:
             self._verify(folder)
@@ -256,6 +270,8 @@ class RewardModel:
             query=query,
         )
         loaded.fitness = dict(facts.get("fitness") or {})
+        kept = folder / ADAPTER_FOLDER if folder is not None and (folder / ADAPTER_FOLDER).is_dir() else None
+        loaded._saved = (facts.get("base"), kept)
         return loaded
 
 
