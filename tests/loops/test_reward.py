@@ -92,6 +92,7 @@ def test_every_kind_of_feedback_teaches_that_red_is_good(
     assert model.gain > 0 and model.fitness == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["last", "mean_response", "mean_all", "max", "attention"])
 def test_every_pooling_learns(run: Run, pooling: str) -> None:
     stage = run(pairs(), pooling=pooling, template="dialogue")
@@ -99,6 +100,7 @@ def test_every_pooling_learns(run: Run, pooling: str) -> None:
     assert RewardModel.load(stage.out / "model", CPU).template == {"special_tokens": True, "form": "dialogue"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", [{"kind": "lora", "r": 4, "targets": ["all"]}, {"kind": "frozen"}])
 def test_a_trunk_that_stays_can_be_shared(run: Run, adapter: dict[str, Any], tmp_path: Path) -> None:
     from tuningfork.model.loading import load_backbone
@@ -243,6 +245,7 @@ def test_another_reward_model_is_measured_on_the_same_comparisons(run: Run) -> N
     assert not found["trunk"]["can_be_shared"] and card(stage)["trunk"]["own_mb"] < 0.01
 
 
+@pytest.mark.slow
 def test_a_member_that_was_trained_before_a_cut_is_not_trained_again(
     run: Run, monkeypatch: pytest.MonkeyPatch, make_stage: Callable[..., Any]
 ) -> None:

@@ -7,13 +7,11 @@ last-token pooling transformers computes the same raw scores. What transformers 
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +22,9 @@ from tuningfork.model.backbone import Backbone
 from tuningfork.model.heads import reward_head
 from tuningfork.model.hub import check_folder, load_config, load_tokenizer, load_weights, local_folder
 from tuningfork.model.pooling import READS_RESPONSE, AttentionQuery, Pooling, pool
+from tuningfork.model.reward_artifact import base_fingerprint, classifier_shell, free_role
 from tuningfork.model.saving import ADAPTER_FOLDER, save_adapter
 from tuningfork.runtime import Runtime
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 _FORMAT_VERSION = 2
 """2: criteria, the poolings max and attention, fitness."""
@@ -200,7 +196,7 @@ class RewardModel:
             "base": base,
         }
         folder.mkdir(parents=True, exist_ok=True)
-        shell = _classifier_shell(self.backbone.model, facts, self.head.out_features)
+        shell = classifier_shell(self.backbone.model, facts, self.head.out_features)
         prefix = f"{self.backbone.model.base_model_prefix}."
         state = {k: v for k, v in merged_state(self.backbone.model).items() if k.startswith(prefix)}
         state["score.weight"] = self.head.weight.detach()
@@ -249,7 +245,7 @@ class RewardModel:
         if backbone is not None and folder is not None and facts.get("base") == base_fingerprint(backbone):
             role = "reference"  # a head on frozen weights: those that the policy has without its own adapter
             if (folder / ADAPTER_FOLDER).is_dir():
-                role = _free_role(backbone)
+                role = free_role(backbone)
                 backbone.attach_adapter(folder / ADAPTER_FOLDER, role)
         else:
             backbone = Backbone(model, load_tokenizer(source), str(source))
@@ -273,44 +269,3 @@ class RewardModel:
         kept = folder / ADAPTER_FOLDER if folder is not None and (folder / ADAPTER_FOLDER).is_dir() else None
         loaded._saved = (facts.get("base"), kept)
         return loaded
-
-
-def _free_role(backbone: Backbone) -> str:
-    """`reward`, or `reward-1` and so on where other reward models share the trunk already."""
-    taken = set(backbone.peft.peft_config) if backbone.peft is not None else set[str]()
-    names = ("reward", *(f"reward-{number}" for number in range(1, len(taken) + 2)))
-    return next(name for name in names if name not in taken)
-
-
-def base_fingerprint(backbone: Backbone) -> str:
-    """A hash of the trunk's frozen base weights, adapters left out: up to 4,096 numbers of every matrix."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, parameter in sorted(backbone.trunk.named_parameters()):
-        if ".lora_" in name:
-            continue
-        values = parameter.detach().flatten()
-        sample = values[:: max(1, len(values) // 4096)].float().cpu().contiguous()
-        digest.update(f"{name.replace('.base_layer.', '.')} {tuple(parameter.shape)}".encode())
-        digest.update(sample.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _classifier_shell(model: PreTrainedModel, facts: dict[str, Any], num_labels: int) -> PreTrainedModel:
-    """The classifier of the same architecture, without storage: it only knows how to write itself."""
-    from transformers import AutoModelForSequenceClassification
-
-    config = copy.deepcopy(model.config)
-    config.num_labels = num_labels
-    if facts["criteria"]:
-        config.id2label = {index: one["name"] for index, one in enumerate(facts["criteria"])}
-        config.label2id = {name: index for index, name in config.id2label.items()}
-    config.problem_type = "regression"
-    config.tuningfork = facts
-    try:
-        with torch.device("meta"):
-            shell = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
-    except ValueError as error:
-        raise ModelError(
-            f"transformers has no sequence classifier for {config.model_type}; use another base"
-        ) from error
-    return shell
