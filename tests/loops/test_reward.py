@@ -33,7 +33,7 @@ def run(make_stage: Callable[..., Any], tmp_path: Path, tiny_backbone: Any) -> R
     tiny_backbone.save(tmp_path / "model")
 
     def run(
-        rows: list[dict[str, Any]], name: str = "stage", heldout: Any = None, inputs: Any = None, **changes: Any
+        rows: list[dict[str, Any]], /, name: str = "stage", heldout: Any = None, inputs: Any = None, **changes: Any
     ) -> Any:
         files = {"model": tmp_path / "model", "data": write(tmp_path / f"{name}.jsonl", rows), **(inputs or {})}
         if heldout is not None:
@@ -92,6 +92,7 @@ def test_every_kind_of_feedback_teaches_that_red_is_good(
     assert model.gain > 0 and model.fitness == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["last", "mean_response", "mean_all", "max", "attention"])
 def test_every_pooling_learns(run: Run, pooling: str) -> None:
     stage = run(pairs(), pooling=pooling, template="dialogue")
@@ -99,6 +100,7 @@ def test_every_pooling_learns(run: Run, pooling: str) -> None:
     assert RewardModel.load(stage.out / "model", CPU).template == {"special_tokens": True, "form": "dialogue"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", [{"kind": "lora", "r": 4, "targets": ["all"]}, {"kind": "frozen"}])
 def test_a_trunk_that_stays_can_be_shared(run: Run, adapter: dict[str, Any], tmp_path: Path) -> None:
     from tuningfork.model.loading import load_backbone
@@ -241,3 +243,32 @@ def test_another_reward_model_is_measured_on_the_same_comparisons(run: Run) -> N
     found = card(stage)["compared"]
     assert found["gain"]["difference"] == pytest.approx(card(stage)["accuracy"]["share"] - found["share"])
     assert not found["trunk"]["can_be_shared"] and card(stage)["trunk"]["own_mb"] < 0.01
+
+
+@pytest.mark.slow
+def test_a_member_that_was_trained_before_a_cut_is_not_trained_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch, make_stage: Callable[..., Any]
+) -> None:
+    from tuningfork.reward_training import training
+
+    settings: dict[str, Any] = {"members": 2, "epochs": 1, "minimum_accuracy": 0, "adapter": {"kind": "lora", "r": 2}}
+    straight = run(pairs(), "straight", **settings)
+    trained, honest = [], training._train
+
+    def cut(stage: Any, *rest: Any) -> None:
+        trained.append(stage.work.name)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        honest(stage, *rest)
+
+    monkeypatch.setattr(training, "_train", cut)
+    with pytest.raises(KeyboardInterrupt):
+        run(pairs(), "cut", **settings)
+    resumed = run(pairs(), "cut", **settings)
+    assert trained == ["member-0", "member-1", "member-1"]
+    for member in ("member-0", "member-1"):
+        first, second = (stage.out / "model" / member for stage in (straight, resumed))
+        for file in ("model.safetensors", "adapter/adapter_model.safetensors"):
+            assert (first / file).read_bytes() == (second / file).read_bytes(), (member, file)
+        facts = [json.loads((folder / "config.json").read_text())["tuningfork"] for folder in (first, second)]
+        assert facts[0]["base"] == facts[1]["base"] is not None

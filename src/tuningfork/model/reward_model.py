@@ -7,12 +7,11 @@ last-token pooling transformers computes the same raw scores. What transformers 
 
 from __future__ import annotations
 
-import copy
-import hashlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +22,9 @@ from tuningfork.model.backbone import Backbone
 from tuningfork.model.heads import reward_head
 from tuningfork.model.hub import check_folder, load_config, load_tokenizer, load_weights, local_folder
 from tuningfork.model.pooling import READS_RESPONSE, AttentionQuery, Pooling, pool
+from tuningfork.model.reward_artifact import base_fingerprint, classifier_shell, free_role
 from tuningfork.model.saving import ADAPTER_FOLDER, save_adapter
 from tuningfork.runtime import Runtime
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 _FORMAT_VERSION = 2
 """2: criteria, the poolings max and attention, fitness."""
@@ -70,6 +67,7 @@ class RewardModel:
         self.gain, self.bias, self.template = gain, bias, dict(template or {})
         self.criteria = dict(criteria or {})
         self.fitness: dict[str, Any] = {}
+        self._saved: tuple[str | None, Path | None] | None = None  # base and adapter of the folder it was read from
 
     @classmethod
     def create(
@@ -93,6 +91,17 @@ class RewardModel:
     def reads_response(self) -> bool:
         """Whether a prompt without a response has no score."""
         return self.pooling in READS_RESPONSE
+
+    @property
+    def can_share(self) -> bool:
+        """Whether a policy on the same base can lend it its trunk: the base's weights did not train."""
+        if self._saved is not None:
+            return self._saved[0] is not None
+        return self._has_adapter or not self.backbone.trainable_parameters()
+
+    @property
+    def _has_adapter(self) -> bool:
+        return self.backbone.peft is not None and OWN in self.backbone.peft.peft_config
 
     def modules(self) -> dict[str, nn.Module]:
         """What the training loop trains: the trunk, the head, and the query of attention pooling."""
@@ -172,7 +181,8 @@ class RewardModel:
 
         With `verify` the folder is loaded again and must give the same scores.
         """
-        has_adapter = self.backbone.peft is not None and OWN in self.backbone.peft.peft_config
+        base = base_fingerprint(self.backbone) if self.can_share else None
+        base, adapter = self._saved or (base, None)
         facts = {
             "version": _FORMAT_VERSION,
             "kind": "reward_model",
@@ -183,12 +193,10 @@ class RewardModel:
             "criteria": [{"name": name, **asdict(criterion)} for name, criterion in self.criteria.items()],
             "fitness": self.fitness,
             "start_ids": list(self.backbone.start_ids),
-            "base": base_fingerprint(self.backbone)
-            if has_adapter or not self.backbone.trainable_parameters()
-            else None,
+            "base": base,
         }
         folder.mkdir(parents=True, exist_ok=True)
-        shell = _classifier_shell(self.backbone.model, facts, self.head.out_features)
+        shell = classifier_shell(self.backbone.model, facts, self.head.out_features)
         prefix = f"{self.backbone.model.base_model_prefix}."
         state = {k: v for k, v in merged_state(self.backbone.model).items() if k.startswith(prefix)}
         state["score.weight"] = self.head.weight.detach()
@@ -196,7 +204,9 @@ class RewardModel:
             self.query.save(folder)
         shell.save_pretrained(folder, state_dict=state)
         self.backbone.tokenizer.save_pretrained(folder)
-        if has_adapter:
+        if adapter is not None:
+            shutil.copytree(adapter, folder / ADAPTER_FOLDER, dirs_exist_ok=True)
+        elif self._has_adapter:
             save_adapter(self.backbone, folder / ADAPTER_FOLDER)
         if verify:
             self._verify(folder)
@@ -235,7 +245,7 @@ class RewardModel:
         if backbone is not None and folder is not None and facts.get("base") == base_fingerprint(backbone):
             role = "reference"  # a head on frozen weights: those that the policy has without its own adapter
             if (folder / ADAPTER_FOLDER).is_dir():
-                role = _free_role(backbone)
+                role = free_role(backbone)
                 backbone.attach_adapter(folder / ADAPTER_FOLDER, role)
         else:
             backbone = Backbone(model, load_tokenizer(source), str(source))
@@ -256,45 +266,6 @@ class RewardModel:
             query=query,
         )
         loaded.fitness = dict(facts.get("fitness") or {})
+        kept = folder / ADAPTER_FOLDER if folder is not None and (folder / ADAPTER_FOLDER).is_dir() else None
+        loaded._saved = (facts.get("base"), kept)
         return loaded
-
-
-def _free_role(backbone: Backbone) -> str:
-    """`reward`, or `reward-1` and so on where other reward models share the trunk already."""
-    taken = set(backbone.peft.peft_config) if backbone.peft is not None else set[str]()
-    names = ("reward", *(f"reward-{number}" for number in range(1, len(taken) + 2)))
-    return next(name for name in names if name not in taken)
-
-
-def base_fingerprint(backbone: Backbone) -> str:
-    """A hash of the trunk's frozen base weights, adapters left out: up to 4,096 numbers of every matrix."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, parameter in sorted(backbone.trunk.named_parameters()):
-        if ".lora_" in name:
-            continue
-        values = parameter.detach().flatten()
-        sample = values[:: max(1, len(values) // 4096)].float().cpu().contiguous()
-        digest.update(f"{name.replace('.base_layer.', '.')} {tuple(parameter.shape)}".encode())
-        digest.update(sample.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _classifier_shell(model: PreTrainedModel, facts: dict[str, Any], num_labels: int) -> PreTrainedModel:
-    """The classifier of the same architecture, without storage: it only knows how to write itself."""
-    from transformers import AutoModelForSequenceClassification
-
-    config = copy.deepcopy(model.config)
-    config.num_labels = num_labels
-    if facts["criteria"]:
-        config.id2label = {index: one["name"] for index, one in enumerate(facts["criteria"])}
-        config.label2id = {name: index for index, name in config.id2label.items()}
-    config.problem_type = "regression"
-    config.tuningfork = facts
-    try:
-        with torch.device("meta"):
-            shell = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
-    except ValueError as error:
-        raise ModelError(
-            f"transformers has no sequence classifier for {config.model_type}; use another base"
-        ) from error
-    return shell

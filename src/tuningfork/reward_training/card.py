@@ -178,6 +178,8 @@ def _other(stage: StageContext, settings: Any, heldout: HeldOut) -> dict[str, An
 def _trunk(model: RewardModel) -> dict[str, Any]:
     """Whether policy and reward can share one trunk, and what each way costs in memory."""
     whole = sum(p.numel() * p.element_size() for p in model.backbone.model.parameters())
-    own = sum(p.numel() * p.element_size() for m in model.modules().values() for p in m.parameters() if p.requires_grad)
-    shares = model.backbone.peft is not None or not model.backbone.trainable_parameters()
-    return {"can_be_shared": shares, "trunk_mb": whole / _MIB, "own_mb": own / _MIB if shares else whole / _MIB}
+    if not model.can_share:
+        return {"can_be_shared": False, "trunk_mb": whole / _MIB, "own_mb": whole / _MIB}
+    own = {id(p): p for m in model.modules().values() for p in m.parameters() if p.requires_grad}
+    size = sum(p.numel() * p.element_size() for p in own.values())
+    return {"can_be_shared": True, "trunk_mb": whole / _MIB, "own_mb": size / _MIB}

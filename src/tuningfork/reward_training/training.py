@@ -167,7 +167,7 @@ def _likelihood(stage: StageContext, backbone: Backbone, items: Sequence[Item]) 
         room = backbone.max_length - len(prompt)
         start = prompt or ids[:1]  # something has to stand before the first token that is predicted
         texts.append(JudgedText(start, ids[len(start) - len(prompt) : room]))
-    logprobs = text_logprobs(backbone, texts, stage.runtime).tolist()
+    logprobs = text_logprobs(backbone, texts, stage.runtime, batch_rows=32).tolist()
     return [(value, max(1, len(text.response))) for value, text in zip(logprobs, texts, strict=True)]
 
 

@@ -143,6 +143,7 @@ def test_pooling_travels_with_the_artifact(
     assert torch.equal(loaded.score(*batch, response), model.score(*batch, response))
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_docs_give_the_same_scores_in_a_fresh_process(
     folders: dict[str, Path], runtime: Runtime, tmp_path: Path
 ) -> None:

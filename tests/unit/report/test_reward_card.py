@@ -18,12 +18,12 @@ from tuningfork.report.reward_card import reward_cards
 
 
 def made_up(hostile: str = "books") -> dict[str, Any]:
-    """A card of 40 comparisons that is right by chance, from sources of which one is hostile."""
+    """A card of 40 comparisons that is right in a third, from sources of which one is hostile."""
     comparisons = [
         Compared(2 * n, 2 * n + 1, f"r{n}", float(n % 3), hostile if n % 2 else "chats", "a") for n in range(40)
     ]
-    scores = [float((n * 7) % 11) for n in range(80)]
-    answers = ["word " * (n % 9 + 1) for n in range(80)]
+    scores = [-float((n * 7) % 11) for n in range(80)]
+    answers = ["word " * ((n * n) % 13 + 1) for n in range(80)]
     measured = Measured(answers, ["q"] * 80, [f"r{n // 2}" for n in range(80)], scores, comparisons,
                         probes={"<i>echo</i>": {"beats": 0.7, "n": 9}})  # fmt: skip
     return build_card(measured, CardSettings(), 0.5, seed=0)
