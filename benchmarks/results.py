@@ -22,12 +22,16 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "snazzy": ("snazzy", ["seeds=[1,2,3]"]),
     "snazzy-wide": ("snazzy-wide", []),
     "reviews": ("reviews-local", ["data=../shared/data/imdb"]),
+    "bleu-gap": ("bleu-gap", ["data=../shared/data/nlg"]),
 }
 DOCS = Path("docs/results")
 CURVES = {
     "score_mean": "score (proxy)",
     "gold/positive_share": "positive by the gold judge, monitor prompts",
     "gold/gem_share_held_out": "gem share, monitor prompts",
+    "gold/coverage": "facts named, monitor prompts",
+    "gold/complete": "descriptions that name every fact, monitor prompts",
+    "gold/made_up": "made-up facts a description, monitor prompts",
     "monitor/kl": "KL per answer, nats, monitor prompts",
 }
 SHOWN_SAMPLES = 20
@@ -75,8 +79,9 @@ def page(name: str, command: str, summary: Summary, folder: Path) -> str:
         f"Seeds: {', '.join(map(str, summary.seeds))}. {summary.seconds or 0:.0f} s a seed, peak {summary.peak_memory_mb or 0:.0f} MB."
     )
     runs = sorted(folder.glob("seed-*")) or [folder]
-    bits = [f"{_figures(run, 'pretrain')['bits_per_byte']:.3f}" for run in runs]
-    lines.append(f"Bits per byte of the pretrained model on held-out text: {', '.join(bits)}.")
+    bits = [f"{found:.3f}" for run in runs if (found := _figures(run, "pretrain").get("bits_per_byte")) is not None]
+    if bits:
+        lines.append(f"Bits per byte of the pretrained model on held-out text: {', '.join(bits)}.")
     lines += ["", *_curves(name, runs)]
     lines += ["", "## Gates", "", *(f"- {_gate(g.stage, g.seed)} {g.name}: {g.message}" for g in summary.gates)]
     return "\n".join([*lines, "", *_samples(runs[0])]) + "\n"
