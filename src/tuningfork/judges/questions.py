@@ -63,7 +63,7 @@ class Form:
 def load_form(asks: Literal["pairwise", "pointwise"], file: str | None, labels: Sequence[str] | None) -> Form:
     """The question of a file, or the one of the package; DataError where it lacks a place or has an unknown one."""
     if file is None:
-        name, text = asks, (files("tuningfork.judges") / "prompts" / f"{asks}.txt").read_text(encoding="utf-8")
+        name, text = asks, shipped_template(asks).template
     else:
         name, text = Path(file).stem, Path(file).read_text(encoding="utf-8")
     template = string.Template(text)
@@ -76,6 +76,11 @@ def load_form(asks: Literal["pairwise", "pointwise"], file: str | None, labels: 
         raise DataError(f"{file}: the question has ${' and $'.join(sorted(unknown))}, which nothing fills")
     identity = f"{name}@{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return Form(text, tuple(labels or _LABELS[asks]), identity)
+
+
+def shipped_template(name: str) -> string.Template:
+    """A question that comes with the package, a file of `prompts/`."""
+    return string.Template((files("tuningfork.judges") / "prompts" / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 def last_label(text: str, labels: Sequence[str]) -> str | None:

@@ -51,8 +51,8 @@ def unlabelled_pairs(source: str, columns: tuple[str, str]) -> list[Pair]:
     return pairs
 
 
-def record(asked: Asked, judge: Judge, margin: float = 0.0) -> Judgement | None:
-    """The judgement of a pair, with the probability that its ranking is right; None without an opinion."""
+def record(asked: Asked, judge: Judge, margin: float = 0.0, clamp: float | None = None) -> Judgement | None:
+    """The judgement of a pair, with the probability, at most `clamp`, that its ranking is right; None without an opinion."""
     choice, probability = asked.choice(margin), asked.probability
     if choice is None or probability is None:
         return None
@@ -71,7 +71,7 @@ def record(asked: Asked, judge: Judge, margin: float = 0.0) -> Judgement | None:
         shown=[0, 1] if asked.is_asked_forward else [1, 0],
         ranking={"a": [[0], [1]], "b": [[1], [0]], "tie": [[0, 1]]}[choice],
         strength=abs(2 * probability - 1),
-        probability=max(probability, 1 - probability),
+        probability=min(max(probability, 1 - probability), 1.0 if clamp is None else clamp),
         rater=Rater(id=judge.name, kind=judge.kind),
         note=" / ".join([*([f"principle: {principle}"] if principle else []), *notes])[:2000],
     )

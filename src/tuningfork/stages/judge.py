@@ -50,6 +50,10 @@ class StageSettings(Settings):
     """`both` orders of each pair, averaged; or `one`, drawn by seed, at half the cost and with the order's bias in it"""
     tie_margin: float = Field(default=0.0, ge=0, lt=0.5)
     """pairs whose probability is so near one half are ties"""
+    constitution: Input | None = None
+    """YAML file of principles: one is drawn for each pair and put into the question (`judge: {name: model}`)"""
+    clamp: float | None = Field(default=None, gt=0.5, le=1)
+    """largest probability of a soft label; .6 where the judge writes its reasons first, after which it is nearly always sure"""
     check: CheckSettings | None = None
     """agreement with people, measured first; a judge that does not agree stops the run before it judges anything else"""
     most_unreadable: float = Field(default=0.1, ge=0, le=1)
@@ -59,16 +63,19 @@ class StageSettings(Settings):
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Check, judge, write judgements.jsonl; figures of order, length and agreement."""
     from tuningfork.data.judgements import write_judgements
+    from tuningfork.errors import RecipeError
     from tuningfork.judges import load_judge
     from tuningfork.judges.orders import ask
     from tuningfork.judges.records import record
 
+    if settings.constitution and settings.judge.name != "model":
+        raise RecipeError(f"judge.constitution has no effect: {settings.judge.name} reads no principle; remove it")
     judge = load_judge(stage, settings.judge)
     if settings.check and not _agrees(stage, settings, settings.check, judge):
         return
     pairs, labels = _pairs(stage, settings)
     asked = ask(judge, pairs, settings.orders, stage.seed)
-    kept = [found for one in asked if (found := record(one, judge, settings.tie_margin)) is not None]
+    kept = [found for one in asked if (found := record(one, judge, settings.tie_margin, settings.clamp)) is not None]
     write_judgements(stage.out / "judgements.jsonl", kept)
     left = _count_unasked(asked)
     unreadable = len(asked) - len(kept) - left
@@ -100,6 +107,7 @@ def _agrees(stage: StageContext, settings: StageSettings, check: CheckSettings, 
     data = check.reading.open(stage.inputs["check.labels"].reference, RANKING_SHAPES)
     pairs, labels = pairs_of(read_judgements(data))
     chosen = _some(stage, [pair for pair in pairs if pair.id in labels], check.pairs, "check")
+    chosen = _with_principles(stage, settings, chosen)
     asked = ask(judge, chosen, settings.orders, stage.seed)
     found = _describe(stage, settings, asked, labels, "check_")
     share = found.get("check_agreement")
@@ -130,7 +138,24 @@ def _pairs(stage: StageContext, settings: StageSettings) -> tuple[list[Pair], di
         pairs, labels = pairs_of(read_judgements(settings.reading.open(source, RANKING_SHAPES)))
     if not pairs:
         raise DataError(f"{source}: no two responses to compare")
-    return _some(stage, pairs, settings.limit, "pairs"), labels
+    return _with_principles(stage, settings, _some(stage, pairs, settings.limit, "pairs")), labels
+
+
+def _with_principles(stage: StageContext, settings: StageSettings, pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs, each with a principle of the constitution, the same in both orders."""
+    from dataclasses import replace
+    from pathlib import Path
+
+    from tuningfork.judges.constitution import load_constitution
+
+    if settings.constitution is None:
+        return list(pairs)
+    constitution = load_constitution(Path(stage.inputs["constitution"].reference))
+    drawn = constitution.draw("prefer", [pair.id for pair in pairs], stage.seed, "prefer")
+    return [
+        replace(pair, row={**pair.row, "principle": principle.prefer})
+        for pair, principle in zip(pairs, drawn, strict=True)
+    ]
 
 
 def _some(stage: StageContext, pairs: Sequence[Pair], limit: int | None, purpose: str) -> list[Pair]:

@@ -40,6 +40,8 @@ class Example:
     texts: tuple[JudgedText, ...]
     root: str
     is_desirable: bool = True
+    probability: float = 1.0
+    """that the first response is the better one: a soft label"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Examples:
 class PreferenceRows(Batch):
     """Some examples as tensors: ids, mask, response_mask (B, K, T), K texts of each (2, or 1 for single responses).
 
-    ref_logprobs (B, K) or None; is_desirable (B,); weights (B,), summing to 1 over the optimizer step; kl: what KTO
+    ref_logprobs (B, K) or None; is_desirable and probability (B,); weights (B,), summing to 1 over the optimizer step; kl: what KTO
     measures from, estimated over the whole step; is_first: whether nothing was updated yet.
     """
 
@@ -68,6 +70,7 @@ class PreferenceRows(Batch):
     mask: Tensor
     response_mask: Tensor
     is_desirable: Tensor
+    probability: Tensor
     weights: Tensor
     ref_logprobs: Tensor | None = None
     kl: float = 0.0
@@ -134,6 +137,18 @@ def pair_strangers(rows: Sequence[Example], seed: int, max_length: int) -> list[
     return strangers
 
 
+def _exchanged(pairs: PairLogprobs) -> PairLogprobs:
+    """The same pairs with the other response chosen."""
+    return PairLogprobs(
+        chosen=pairs.rejected,
+        rejected=pairs.chosen,
+        chosen_lengths=pairs.rejected_lengths,
+        rejected_lengths=pairs.chosen_lengths,
+        ref_chosen=pairs.ref_rejected,
+        ref_rejected=pairs.ref_chosen,
+    )
+
+
 class PreferenceStream(StatelessStream):
     """Batches of examples and a preference method's loss; the texts of an example are seen in one forward."""
 
@@ -168,6 +183,7 @@ class PreferenceStream(StatelessStream):
             mask=mask,
             response_mask=response_mask,
             is_desirable=torch.tensor([row.is_desirable for row in rows]),
+            probability=torch.tensor([row.probability for row in rows]),
             weights=torch.full((len(rows),), 1.0 / len(rows)),
             ref_logprobs=None if reference is None else reference[indices],
             kl=self._estimate_kl(indices) if self.needs.unpaired else 0.0,
@@ -180,6 +196,9 @@ class PreferenceStream(StatelessStream):
         lengths = batch.response_mask.sum(-1)
         known = self._of_texts(batch, logprobs) if self.needs.unpaired else self._of_pairs(batch, logprobs, lengths)
         losses, metrics = self.method.loss(known, self.settings)
+        if isinstance(known, PairLogprobs) and bool((batch.probability < 1).any()):
+            other, _ = self.method.loss(_exchanged(known), self.settings)
+            losses = batch.probability * losses + (1 - batch.probability) * other
         metrics |= self._describe(batch, logprobs.detach(), lengths)
         return LossOutput((losses * batch.weights).sum(), metrics, batch.weights > 0)
 

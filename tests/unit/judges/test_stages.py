@@ -214,3 +214,60 @@ def test_both_are_commands(tmp_path: Path) -> None:
 
     assert [item.setting for item in code_items(recipe)] == ["judge.judge.by.url"]
     assert load_recipe("bleu-gap", [f"data={tmp_path}"]).name == "bleu-gap"
+
+
+def test_a_local_model_judges_by_the_probabilities_of_its_labels(
+    make_stage: Make, tmp_path: Path, tiny_backbone: Any
+) -> None:
+    from tuningfork.asking.labels import label_logprobs, label_shares
+    from tuningfork.evals.answers import make_prompts
+
+    tiny_backbone.save(tmp_path / "model")
+    question = tmp_path / "short.txt"
+    question.write_text("$prompt\nA $a\nB $b\n$principle")
+    data = write(
+        tmp_path / "data.jsonl", [{"prompt": "the?", "chosen": f"red {n}", "rejected": "it"} for n in range(7)]
+    )
+    found = []
+    for name in ("one", "two"):
+        stage = make_stage(name, {"data": data, "judge.by.model": tmp_path / "model", "judge.prompt": question})
+        by = {"kind": "local", "model": str(tmp_path / "model")}
+        values = {"judge": {"name": "model", "by": by, "prompt": str(question)}, "data": str(data)}
+        judge.run(stage, judge.StageSettings.model_validate(values))
+        found.append(read_judgements(stage.out / "judgements.jsonl"))
+    assert found[0] == found[1] and len(found[0]) == 7 and found[0][0].rater.id.endswith(tuple("0123456789abcdef"))
+    chat = bool(getattr(tiny_backbone.tokenizer, "chat_template", None))
+    probabilities = []
+    for first, second in (("red 0", "it"), ("it", "red 0")):
+        text = f"the?\nA {first}\nB {second}"
+        row = {"id": 0, "messages": [{"role": "user", "content": text}]} if chat else {"id": 0, "prompt": text}
+        (prompt,) = make_prompts(tiny_backbone, [row])
+        (told,) = label_logprobs(tiny_backbone, [prompt.ids], [("A", "B")], stage.runtime)
+        shares = label_shares(told, ("A", "B"))
+        assert shares is not None
+        probabilities.append(shares[0])
+    mean = (probabilities[0] + 1 - probabilities[1]) / 2
+    assert found[0][0].probability == pytest.approx(max(mean, 1 - mean), abs=1e-5)
+    assert found[0][0].ranking == ([[0], [1]] if mean > 0.5 else [[1], [0]])
+
+
+def test_labels_of_several_tokens_count_whole_and_both_spacings_are_summed(tiny_backbone: Any) -> None:
+    import torch
+
+    from tuningfork.asking.labels import label_logprobs
+    from tuningfork.runtime import Runtime
+
+    prompt = [*tiny_backbone.start_ids, *tiny_backbone.encode(["the cat"])[0]]
+    (told,) = label_logprobs(tiny_backbone, [prompt], [("blue", "mop")], Runtime("cpu", "fp32", 1))
+    for label in ("blue", "mop"):
+        total = 0.0
+        for ids in {tuple(tiny_backbone.encode([text])[0]) for text in (label, f" {label}")}:
+            probability, seen = 1.0, list(prompt)
+            for token in ids:
+                with torch.no_grad():
+                    mask = torch.ones(1, len(seen), dtype=torch.bool)
+                    logits = tiny_backbone.lm_head(tiny_backbone.hidden(torch.tensor([seen]), mask))
+                probability *= float(logits[0, -1].double().softmax(-1)[token])
+                seen.append(token)
+            total += probability
+        assert told[label] == pytest.approx(math.log(total), abs=1e-4)
