@@ -211,6 +211,22 @@ def test_a_policy_that_is_not_its_own_reference_is_noticed(
         run(make_stage, folder, settings())
 
 
+def test_a_loss_that_does_not_start_at_log_2_is_noticed(
+    make_stage: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tuningfork.methods.preference import dpo
+
+    original = dpo.loss
+
+    def doubled(*arguments: Any) -> Any:
+        losses, metrics = original(*arguments)
+        return 2 * losses, metrics | {"preference_loss": 2 * losses.detach()}
+
+    monkeypatch.setattr(dpo, "loss", doubled)
+    with pytest.raises(RunError, match=r"before any update a loss differs by 0\.69 from what it is"):
+        run(make_stage, folder, settings())
+
+
 def test_single_labels_do_not_make_pairs(make_stage: Any, folder: Path) -> None:
     with pytest.raises(RecipeError, match="single labelled responses; dpo compares two"):
         run(make_stage, folder, settings(), data="labels")

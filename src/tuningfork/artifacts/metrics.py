@@ -103,6 +103,8 @@ _LIST = (
            "tokens of the chosen response less those of the rejected one"),
     Metric("start_gap_max", "largest log-prob gap", "nats/token", "lower", "preference",
            "largest difference a token between the policy before any update and the log-probs recorded"),
+    Metric("start_loss_gap_max", "largest gap of a loss", "", "lower", "preference",
+           "largest difference of a loss from what it is where the policy is the reference; first step only"),
     Metric("reference_kl", "KL that KTO measures from", "nats/response", "neither", "preference",
            "mean log-ratio of responses to other prompts, before it is kept at 0 or more"),
     # rollouts

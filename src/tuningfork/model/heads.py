@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tuningfork.errors import ModelError
 from tuningfork.randomness import generator
+from tuningfork.tensors import at_least_fp32
 
 VALUE_HEAD_FILE = "value_head.safetensors"
 
@@ -40,7 +41,7 @@ class ValueHead(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Values (B, T) of hidden states (B, T, D)."""
         with torch.autocast(hidden.device.type, enabled=False):
-            hidden = hidden.float()
+            hidden = at_least_fp32(hidden)
             if self.inner is not None:
                 hidden = self.inner(hidden).relu()
             return self.out(hidden).squeeze(-1)

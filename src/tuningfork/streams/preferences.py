@@ -32,6 +32,9 @@ from tuningfork.train.loop import LossOutput, StatelessStream
 IDENTITY_TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 5e-2}
 """Largest difference, in nats a token, between log-probabilities of one text in two forwards that should agree."""
 
+LOSS_TOLERANCE = 100.0
+"""A loss at the start may be off by this many times what a token's log-probability may: a response has many tokens."""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -94,7 +97,7 @@ def text_logprobs(backbone: Backbone, texts: Sequence[JudgedText], runtime: Runt
         part = order[start : start + batch_rows]
         columns = collate_texts([texts[index] for index in part], backbone.pad_id)
         with runtime.autocast():
-            found[part] = summed_logprobs(backbone, *(column.to(backbone.device) for column in columns)).cpu()
+            found[part] = summed_logprobs(backbone, *(column.to(backbone.device) for column in columns)).to(found)
     return found
 
 
@@ -199,6 +202,9 @@ class PreferenceStream(StatelessStream):
         if isinstance(known, PairLogprobs) and bool((batch.probability < 1).any()):
             other, _ = self.method.loss(_exchanged(known), self.settings)
             losses = batch.probability * losses + (1 - batch.probability) * other
+        start_loss = getattr(self.method, "start_loss", None)
+        if batch.is_first and start_loss is not None:
+            metrics["start_loss_gap_max"] = (metrics["preference_loss"] - start_loss(known, self.settings)).abs()
         metrics |= self._describe(batch, logprobs.detach(), lengths)
         return LossOutput((losses * batch.weights).sum(), metrics, batch.weights > 0)
 
@@ -210,6 +216,11 @@ class PreferenceStream(StatelessStream):
                 f"before any update the policy's log-probs differ by {metrics['start_gap_max']:.2g} nats a token from the "
                 f"reference's (limit {limit:.0e}): usual causes are an adapter that does not start at zero, dropout, or a "
                 "model that is not deterministic; set precision: fp32 to tell numerical noise from a fault"
+            )
+        if metrics.get("start_loss_gap_max", 0.0) > LOSS_TOLERANCE * limit:
+            raise RunError(
+                f"before any update a loss differs by {metrics['start_loss_gap_max']:.2g} from what it is where the policy is "
+                "the reference (log 2 for DPO, half the weight for KTO): the method's loss and its start_loss do not agree"
             )
         return {}
 

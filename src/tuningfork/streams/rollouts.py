@@ -26,7 +26,7 @@ from tuningfork.model.backbone import Backbone
 from tuningfork.randomness import generator
 from tuningfork.rollout.rollout import RolloutBatch, collate
 from tuningfork.streams.collection import Collected, Collector, ScoredRollouts, ShapedScores
-from tuningfork.tensors import at_targets, entropy, masked_mean, masked_sum, predictors, token_logprobs
+from tuningfork.tensors import at_least_fp32, at_targets, entropy, masked_mean, masked_sum, predictors, token_logprobs
 from tuningfork.train.loop import LossOutput
 
 IDENTITY_TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 5e-2}
@@ -93,7 +93,7 @@ class Actor:
             values = None
             if needs.values and not reference:
                 assert self.value_head is not None
-                values = self.value_head(before.float()).float()
+                values = at_least_fp32(self.value_head(at_least_fp32(before)))
         columns = batch.response_mask
         return Forward(
             at_targets(logprobs, columns),
