@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from conftest import PLAIN, Person
 from tuningfork.data.judgements import Candidate
 from tuningfork.feedback import schema
 from tuningfork.feedback.database import Database
