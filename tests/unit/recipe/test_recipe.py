@@ -226,6 +226,7 @@ def test_shipped_recipes_are_valid_from_the_resolved_text_too(name: str, tmp_pat
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     overrides = ["data=" + str(tmp_path)] if "data" in text else []
+    overrides += ["model=" + str(tmp_path)] if "model: null" in text else []
     recipe = load_recipe(name, overrides)
     saved = tmp_path / "recipe.yaml"
     saved.write_text(render_resolved(recipe))
