@@ -3,7 +3,7 @@ BIN := .venv/bin
 # Tests run single-threaded maths in two workers: faster than two threads each, and no spinning at barriers.
 TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: setup demo test test-slow check results parity docs clean
+.PHONY: setup demo test test-slow check results parity docs browser clean
 
 setup: .venv/.ready ## make .venv with everything the project needs
 
@@ -23,6 +23,11 @@ test: setup ## fast tests
 
 test-slow: setup ## kills, resumes, whole chains, the mutation run
 	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
+
+browser: ## Chromium for the tests of the labelling page, where there is none
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
+	else echo "no Chromium: the tests of the labelling page will be skipped; install the package chromium"; fi
 
 check: setup ## lint and types
 	$(BIN)/ruff check .

@@ -4,7 +4,8 @@ python benchmarks/results.py                        every run
 python benchmarks/results.py snazzy                 one of them
 python benchmarks/results.py reviews --run FOLDER   only the page, of a run that is finished already
 
-A result is one file, benchmarks/pages/<name>.py (`-` written `_`): RECIPE, OVERRIDES and `page(run) -> Markdown`.
+A result is one file, benchmarks/pages/<name>.py (`-` written `_`): RECIPE, OVERRIDES and `page(run) -> Markdown`;
+what its figures say in words may stand beside it in <name>.md.
 """
 
 from __future__ import annotations

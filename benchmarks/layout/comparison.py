@@ -13,6 +13,9 @@ CURVES = {
     "score_mean": "score (proxy)",
     "gold/positive_share": "positive by the gold judge, monitor prompts",
     "gold/gem_share_held_out": "gem share, monitor prompts",
+    "gold/coverage": "facts named, monitor prompts",
+    "gold/complete": "descriptions that name every fact, monitor prompts",
+    "gold/made_up": "made-up facts a description, monitor prompts",
     "monitor/kl": "KL per answer, nats, monitor prompts",
 }
 _STYLE = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from layout.run import Run, gates, manifests
@@ -19,6 +20,12 @@ def cell(text: str) -> str:
         text = text.replace(old, new)
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST_CELL else f"{text[:_LONGEST_CELL]} ... (cut, {len(text):,} characters)"
+
+
+def reading(run: Run) -> list[str]:
+    """What the figures say, in words: benchmarks/pages/<name>.md, written by hand after the run was read."""
+    path = Path(__file__).parents[1] / "pages" / f"{run.name.replace('-', '_')}.md"
+    return ["## Reading", "", path.read_text(encoding="utf-8").strip(), ""] if path.is_file() else []
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

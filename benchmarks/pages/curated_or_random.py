@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from layout.markdown import cell, cost, gate_lines, interval, table
+from layout.markdown import cell, cost, gate_lines, interval, reading, table
 from layout.run import Run, content, figures, rows
 
 RECIPE = "curated-or-random"
-OVERRIDES: list[str] = ["data=../shared/data"]
-READING: list[str] = []
-"""What the figures say, in words; written by hand after the run was read."""
+OVERRIDES: list[str] = ["data=../shared/data", "sft-curated.steps=120", "sft-random.steps=120"]
 NAMES = {"first": "4,500 random (Alpaca)", "second": "1,000 curated (LIMA)", "cannot_tell": "cannot tell"}
 
 
@@ -20,7 +18,7 @@ def page(run: Run) -> str:
         lines.append(
             f"Better by the judge (answers preferred on AlpacaEval), seed {number}: **{NAMES[one['better']]}**."
         )
-    lines += ["", *READING, "## Measures", "", "Nats a byte of answers by other authors; lower is better.", ""]
+    lines += ["", *reading(run), "## Measures", "", "Nats a byte of answers by other authors; lower is better.", ""]
     found = []
     for number, one in zip(run.seed_numbers, compared, strict=True):
         for name, c in one["answers"].items():

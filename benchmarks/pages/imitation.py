@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from layout.markdown import cost, gate_lines, interval, samples, table
+from layout.markdown import cost, gate_lines, interval, reading, samples, table
 from layout.run import Run, content, rows
 
 RECIPE = "imitation"
-OVERRIDES: list[str] = ["seeds=[0,1,2]"]
+OVERRIDES: list[str] = ["seeds=[1,2,3]"]
 MEANING = {
     "length": "words of difference to the teacher's answer, lower is nearer",
     "format": "share of features of form in common with the teacher's answer",
@@ -17,8 +17,6 @@ MEANING = {
     "facts": "sampled answers that are right",
     "probe": "probability of a right word after a fixed prefix",
 }
-READING: list[str] = []
-"""What the figures say, in words; written by hand after the run was read."""
 
 
 def page(run: Run) -> str:
@@ -26,7 +24,7 @@ def page(run: Run) -> str:
     found = [content(seed, "imitation", "imitation.json") for seed in run.seeds]
     lines = [f"# {run.name}", "", f"`{run.command}`", ""]
     lines += [f"- seed {number}: **{one['verdict']}**" for number, one in zip(run.seed_numbers, found, strict=True)]
-    lines += ["", *READING, *measures([one["findings"] for one in found])]
+    lines += ["", *reading(run), *measures([one["findings"] for one in found])]
     lines += ["", cost(run), "", *gate_lines(run), "", *_samples(run)]
     return "\n".join(lines)
 

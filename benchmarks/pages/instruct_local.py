@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from layout.comparison import curves
-from layout.markdown import cost, gate_lines, samples, share, table
+from layout.markdown import cost, gate_lines, interval, reading, samples, share, table
 from layout.run import Run, figures, rows
 
 RECIPE = "instruct-local"
-OVERRIDES: list[str] = ["data=../shared/data"]
+OVERRIDES: list[str] = ["data=../shared/data", "sft.epochs=0.5"]
 CURVES = {"heldout/loss": "loss of held-out answers, nats a token"}
-READING: list[str] = []
-"""What the figures say, in words; written by hand after the run was read."""
 
 
 def page(run: Run) -> str:
     """Figures with intervals, the curve of the held-out loss, gates, samples."""
-    lines = [f"# {run.name}", "", f"`{run.command}`", "", *READING, "## Measures", ""]
+    lines = [f"# {run.name}", "", f"`{run.command}`", "", *reading(run), "## Measures", ""]
     found = []
     for number, seed in zip(run.seed_numbers, run.seeds, strict=True):
         base, tuned = figures(seed, "pretrain"), figures(seed, "sft")
@@ -28,12 +28,17 @@ def page(run: Run) -> str:
                 f"{tuned['heldout_loss_before']:.3f}",
             ),
             ("the same after it", number, _with_ends(tuned["heldout_loss"], tuned["heldout_loss_ci95"])),
+            ("change, over answers", number, _change(tuned)),
             ("share of held-out answer tokens guessed right", number, f"{tuned['heldout_token_accuracy']:.3f}"),
         ]
     lines += [*table(("measure", "seed", "value, 95 % interval"), found), "", *curves(run, "sft", CURVES)]
     lines += ["", cost(run), "", *gate_lines(run), ""]
     probed = [row for row in rows(run.seeds[0], "sft", "samples.jsonl") if row.get("purpose") == "stop probe"]
     return "\n".join(lines + samples(probed, ("prompt", "response", "ended")))
+
+
+def _change(tuned: dict[str, Any]) -> str:
+    return interval(tuned["heldout_loss"] - tuned["heldout_loss_before"], tuned["heldout_change_ci95"])
 
 
 def _with_ends(value: float, ends: list[float]) -> str:

@@ -59,23 +59,27 @@ class TokenBatch(Batch):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairBatch(Batch):
-    """Pairs of texts of which the first was preferred.
+class ComparisonBatch(Batch):
+    """Prompts with K responses each that were compared; K may differ, P is the most comparisons of one prompt.
 
-    ids (B, 2, T) int64 and mask (B, 2, T): [:, 0] is the chosen text, [:, 1] the rejected one, prompt included, so
-    that `ids.flatten(0, 1)` (2B, T) scores both in one forward. response_mask (B, 2, T): True on the response, its EOS
-    included (what mean pooling reads). margins (B,): how much better the chosen one was rated, 0 when unknown.
-    weights (B,): of each pair in the loss (rater, prompt); they sum to 1 over the optimizer step.
+    ids (B, K, T) int64, mask and response_mask (B, K, T): prompt and response, as in `LabelBatch`. present (B, K): which
+    responses there are; only these are scored. better and worse (B, P) int64: numbers of the responses of each comparison.
+    margins (B, P): how much better, 0 when unknown. weights (B, P): of each comparison in the loss; they sum to 1 over the
+    optimizer step and are 0 where a prompt has fewer than P. places (B, K): 1 best, for losses of whole rankings.
 
-    Example: two pairs, the second from a rater counted half:
-        ids.shape == (2, 2, T), margins = [0, 0], weights = [2/3, 1/3]
+    Example: a prompt with 3 responses, all pairs compared, and one with 2:
+        better = [[0, 0, 1], [1, 0, 0]], worse = [[1, 2, 2], [0, 0, 0]], weights = [[1/6, 1/6, 1/6], [1/2, 0, 0]]
     """
 
     ids: Tensor
     mask: Tensor
     response_mask: Tensor
+    present: Tensor
+    better: Tensor
+    worse: Tensor
     margins: Tensor
     weights: Tensor
+    places: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +97,25 @@ class LabelBatch(Batch):
     mask: Tensor
     response_mask: Tensor
     labels: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatingBatch(Batch):
+    """Texts with ratings on one criterion or several.
+
+    ids, mask, response_mask (B, T) and weights (B,) as in `LabelBatch`; ratings (B, C), standardised; given (B, C) bool: which
+    were given.
+
+    Example: two texts, the second rated on the first of two criteria only:
+        ratings = [[1.2, -0.3], [0.1, 0.0]], given = [[True, True], [True, False]]
+    """
+
+    ids: Tensor
+    mask: Tensor
+    response_mask: Tensor
+    ratings: Tensor
+    given: Tensor
     weights: Tensor
 
 

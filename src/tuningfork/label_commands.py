@@ -1,4 +1,4 @@
-"""The commands `label`, `label-export` and `label-backup`. Thin: they read arguments and call `feedback`."""
+"""The commands `label` and `label-export`. Thin: they read arguments and call `feedback`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import typer
 Source = Annotated[
     str | None,
     typer.Argument(
-        metavar="[SOURCE]", help="a preference, ranking or judgement file; none goes on with what the database holds"
+        metavar="[SOURCE]",
+        help="a preference, ranking, judgement or prompts file, or a run whose policy is sampled; none goes on with the database",
     ),
 ]
 Db = Annotated[str, typer.Option("--db", metavar="FILE|URL", help="a file, or postgresql://USER@HOST/NAME")]
@@ -19,6 +20,7 @@ Db = Annotated[str, typer.Option("--db", metavar="FILE|URL", help="a file, or po
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command()(label)
+    app.command("label-export")(export)
 
 
 def label(
@@ -52,18 +54,38 @@ def label(
     gold: Annotated[
         list[str] | None, typer.Option(metavar="FILE", help="items with known answers, mixed in; may be repeated")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="a run or a model's folder that answers the prompts of SOURCE")
+    ] = None,
+    prompts: Annotated[
+        str | None, typer.Option(metavar="FILE", help="prompts for a run; default those it trained on")
+    ] = None,
+    temperatures: Annotated[str, typer.Option(metavar="T,T,...", help="of the answers to a prompt, in turn")] = "1,1",
+    checkpoints: Annotated[
+        str, typer.Option(metavar="A,B,...", help="models of the answers, in turn: after, before, or folders")
+    ] = "after",
+    answers: Annotated[
+        int | None, typer.Option(min=2, max=8, help="answers to each prompt; more than two are ranked")
+    ] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="longest answer, in tokens")] = None,
+    train: Annotated[
+        str, typer.Option(metavar="RECIPE", help='what "Train now" runs on the labels of a run or model')
+    ] = "label-round",
     rate: Annotated[float, typer.Option(min=1, help="requests a second that one annotator may send")] = 20.0,
 ) -> None:
     """A page where people compare answers: in the browser, on the phone, by keyboard. The same command goes on later."""
     from tuningfork.errors import DataError
     from tuningfork.feedback.database import Database
+    from tuningfork.feedback.policy import Drawing
     from tuningfork.feedback.project import parse_criteria, read_project
-    from tuningfork.feedback.serving import Where
+    from tuningfork.feedback.serving import What, Where
     from tuningfork.feedback.serving import label as serve
 
     if guidelines is not None and not guidelines.is_file():
         raise DataError(f"--guidelines: there is no file {guidelines}")
-    stored = read_project(Database.open(db))
+    database = Database.open(db)
+    stored = read_project(database)
+    database.close()
     given = {
         "title": title,
         "criteria": parse_criteria(criteria) if criteria else None,
@@ -73,7 +95,15 @@ def label(
         "repeat_share": repeats,
     }
     settings = stored.model_copy(update={name: value for name, value in given.items() if value is not None})
-    names = tuple(name.strip() for name in annotators.split(",") if name.strip())
+    names = tuple(_split(annotators))
+    warmths, places = _numbers(temperatures), tuple(_split(checkpoints))
+    drawing = Drawing(
+        checkpoints=places,
+        temperatures=warmths,
+        answers=answers or max(2, len(places), len(warmths)),
+        max_new_tokens=max_new_tokens,
+    )
+    what = What(source, model, prompts, drawing, tuple(gold or ()), train)
     where = Where(
         database=db,
         host=host,
@@ -84,4 +114,44 @@ def label(
         new_links=new_links,
         browser=not no_browser,
     )
-    serve(source, settings, where, gold=gold or (), say=typer.echo)
+    serve(what, settings, where, say=typer.echo)
+
+
+def export(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="where judgements.jsonl and the others go")],
+    db: Db = "labels.db",
+    everything: Annotated[
+        bool, typer.Option("--everything", help="repeats, known answers and excluded annotators too")
+    ] = False,
+    backup: Annotated[bool, typer.Option("--backup", help="a copy of the SQLite database too")] = False,
+) -> None:
+    """Write what was judged as data for `reward`, `preference` and `sft`, while others label."""
+    from tuningfork.errors import DataError
+    from tuningfork.feedback.database import Database
+    from tuningfork.feedback.export import export as write
+
+    if "://" not in db and not Path(db).is_file():
+        raise DataError(f"there is no database {db}")
+    database = Database.open(db)
+    counts = write(database, out, everything=everything)["counts"]
+    typer.echo(f"{out}: {counts.get('judgements', 0):,} judgements, {counts['demonstrations']:,} written answers")
+    if backup:
+        database.backup(out / "labels.db")
+        typer.echo(f"{out / 'labels.db'}: the whole database")
+    database.close()
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    from tuningfork.errors import RecipeError
+
+    try:
+        found = tuple(float(part) for part in _split(text))
+    except ValueError as error:
+        raise RecipeError(f"--temperatures {text!r}: write numbers, e.g. 0.7,1") from error
+    if not found or min(found) <= 0:
+        raise RecipeError(f"--temperatures {text!r}: write numbers above 0, e.g. 0.7,1")
+    return found

@@ -26,7 +26,7 @@ CHUNK_ELEMENTS = 4_194_304
 
 def masked_sum(x: Tensor, mask: Tensor, dim: int | None = None) -> Tensor:
     """Sum of x where the mask is True, over everything or over one dimension."""
-    return _at_least_fp32(x).masked_fill(~mask, 0.0).sum(dim)
+    return at_least_fp32(x).masked_fill(~mask, 0.0).sum(dim)
 
 
 def masked_mean(x: Tensor, mask: Tensor, dim: int | None = None) -> Tensor:
@@ -36,7 +36,7 @@ def masked_mean(x: Tensor, mask: Tensor, dim: int | None = None) -> Tensor:
 
 def masked_var(x: Tensor, mask: Tensor, *, unbiased: bool = False) -> Tensor:
     """Variance of x where the mask is True: over n, or with `unbiased` over n - 1 (at least 1)."""
-    x = _at_least_fp32(x).masked_fill(~mask, 0.0)
+    x = at_least_fp32(x).masked_fill(~mask, 0.0)
     squares = (x - masked_mean(x, mask)).square()
     divisor = mask.sum() - 1 if unbiased else mask.sum()
     return masked_sum(squares, mask) / divisor.clamp(min=1)
@@ -48,7 +48,7 @@ def whiten(x: Tensor, mask: Tensor, *, shift_mean: bool = True, unbiased: bool =
     With `shift_mean` False the mean is kept (rewards are whitened so). The biased variance is that of TensorFlow and
     of Ziegler et al. 2019 (1909.08593), the unbiased one is torch's default; they differ visibly for few entries.
     """
-    x = _at_least_fp32(x).masked_fill(~mask, 0.0)
+    x = at_least_fp32(x).masked_fill(~mask, 0.0)
     mean = masked_mean(x, mask)
     whitened = (x - mean) * (masked_var(x, mask, unbiased=unbiased) + WHITEN_EPSILON).rsqrt()
     if not shift_mean:
@@ -62,7 +62,7 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
     1 is a perfect critic, 0 one that knows no more than the mean return, negative one that knows less.
     """
     variance = masked_var(returns, mask)
-    unexplained = masked_var(_at_least_fp32(returns) - _at_least_fp32(values), mask)
+    unexplained = masked_var(at_least_fp32(returns) - at_least_fp32(values), mask)
     return (1.0 - unexplained / variance).masked_fill(variance == 0, 0.0)
 
 
@@ -99,7 +99,7 @@ def entropy(logits: Tensor, temperature: float = 1.0) -> Tensor:
 
 def logsigmoid(x: Tensor) -> Tensor:
     """log(sigmoid(x)), finite for every finite x (log of sigmoid is -inf below -88 in fp32)."""
-    x = _at_least_fp32(x)
+    x = at_least_fp32(x)
     return -x.new_zeros(()).logaddexp(-x)
 
 
@@ -109,7 +109,7 @@ def log1mexp(x: Tensor) -> Tensor:
     By expm1 near 0 and by log1p far from it (Maechler 2012), each exact where the other loses all digits. x is kept
     SURE_LOGPROB below 0, where the result would be -inf; the gradient there is 0.
     """
-    x = _at_least_fp32(x).clamp(max=-SURE_LOGPROB)
+    x = at_least_fp32(x).clamp(max=-SURE_LOGPROB)
     near, far = (-x.expm1()).log(), (-x.exp()).log1p()
     return near.where(x > -LOG_2, far)
 
@@ -166,12 +166,13 @@ def reduce_metrics(parts: Sequence[tuple[dict[str, Tensor], Tensor]]) -> dict[st
     return reduced
 
 
-def _at_least_fp32(x: Tensor) -> Tensor:
+def at_least_fp32(x: Tensor) -> Tensor:
+    """fp32 and float64 as they are, everything narrower as fp32."""
     return x if x.dtype.is_floating_point and x.dtype.itemsize >= 4 else x.float()
 
 
 def _tempered(logits: Tensor, temperature: float) -> Tensor:
-    logits = _at_least_fp32(logits)
+    logits = at_least_fp32(logits)
     return logits if temperature == 1.0 else logits / temperature
 
 

@@ -78,6 +78,29 @@ def test_every_named_method_cites_its_paper_and_fits_a_short_file(path: Path) ->
     assert len(source.splitlines()) <= 150
 
 
+KINDS = {
+    "a worked example": r"worked_example",
+    "an independent scalar version": r"match_loops",
+    "invariances": r"invariances|micro_batches",
+    "direction": r"direction|step_down_the_gradient",
+}
+BOOKKEEPING = re.compile(
+    r"metrics|missing_parts|needs|defaults|refuse|asked_for|no_reference|accuracy|extreme_settings"
+)
+
+
+@pytest.mark.parametrize("path", NAMED, ids=lambda path: path.stem)
+def test_every_named_method_has_the_five_kinds_of_check(path: Path) -> None:
+    source = (ROOT / "tests" / "formulas" / f"test_{path.stem}.py").read_text(encoding="utf-8")
+    tests = {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    tests = {name for name in tests if name.startswith("test_")}
+    for kind, pattern in KINDS.items():
+        found = {name for name in tests if re.search(pattern, name)}
+        assert found, f"test_{path.stem}.py lacks {kind}"
+        tests -= found
+    assert {name for name in tests if not BOOKKEEPING.search(name)}, f"test_{path.stem}.py lacks identities"
+
+
 @pytest.mark.parametrize("path", NAMED, ids=lambda path: path.stem)
 def test_every_named_method_has_a_row_in_the_docs(path: Path) -> None:
     link = f"](../{path.relative_to(ROOT).as_posix()})"

@@ -130,6 +130,14 @@ def test_label_loss_and_gradient_match_loops() -> None:
     close(gradient(ours, vector(*scores)), [sigmoid(s) - y for s, y in zip(scores, labels, strict=True)])
 
 
+def test_an_offset_says_how_common_good_texts_are() -> None:
+    # three of four are good: a score of 0 gives the probability 3/4
+    losses, metrics = label_loss(vector(0.0, 0.0), vector(1.0, 0.0), offset=math.log(3.0))
+    close(losses, [-math.log(0.75), -math.log(0.25)])
+    close(metrics["accuracy"], [0.5, 0.5])
+    close(label_loss(vector(0.7), vector(1.0), 0.3)[0], label_loss(vector(1.0), vector(1.0))[0])
+
+
 def test_label_accuracy_of_an_undecided_label_is_half() -> None:
     close(label_loss(vector(3.0, -3.0, -3.0), vector(0.5, 0.5, 0.4))[1]["accuracy"], [0.5, 0.5, 1.0])
 
@@ -144,6 +152,15 @@ def test_every_prompt_counts_the_same_however_many_pairs_it_has() -> None:
     close(weights, [0.5, 0.125, 0.125, 0.25])
 
 
+def test_k_wise_of_two_prompts_of_different_k() -> None:
+    # K = 3 with scores 2 > 1 > 0: pairs of differences 1, 1, 2; K = 2 with a difference of -1. Prompts weigh 1/2 each.
+    chosen, rejected = vector(2.0, 1.0, 2.0, 0.0), vector(1.0, 0.0, 0.0, 1.0)
+    weights = pair_weights(vector(1.0, 1.0, 1.0, 1.0), torch.tensor([0, 0, 0, 1]))
+    losses, _ = pair_loss(chosen, rejected, vector(0.0, 0.0, 0.0, 0.0), PLAIN)
+    first = -(2 * math.log(sigmoid(1.0)) + math.log(sigmoid(2.0))) / 3
+    close((losses * weights).sum(), (first - math.log(sigmoid(-1.0))) / 2)
+
+
 @pytest.mark.parametrize("which", ["chosen", "rejected"])
 def test_metrics_carry_no_gradient(which: str) -> None:
     scores = {"chosen": vector(1.0), "rejected": vector(0.0)}
@@ -153,10 +170,11 @@ def test_metrics_carry_no_gradient(which: str) -> None:
 
 
 def test_defaults() -> None:
-    assert (PLAIN.label_smoothing, PLAIN.centring) == (0.0, 0.0)
+    assert (PLAIN.form, PLAIN.label_smoothing, PLAIN.centring) == ("k_wise", 0.0, 0.0)
 
 
-@pytest.mark.parametrize("values", [{"label_smoothing": 0.5}, {"label_smoothing": -0.1}, {"centring": -0.1}])
+@pytest.mark.parametrize("values", [{"label_smoothing": 0.5}, {"label_smoothing": -0.1}, {"centring": -0.1},
+                                    {"form": "pick_best", "label_smoothing": 0.1}])  # fmt: skip
 def test_settings_refuse_what_makes_no_sense(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Settings.model_validate(values)

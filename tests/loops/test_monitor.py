@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tuningfork.errors import Interrupted, RecipeError
+from tuningfork.errors import Interrupted, RecipeError, RunError
 from tuningfork.evals.gold import Answer, GoldMeasure
+from tuningfork.stage import ResolvedInput
 from tuningfork.stages import rl
 from tuningfork.stages.rl import StageSettings
 
@@ -263,3 +264,31 @@ def test_a_rehearsal_that_only_warns_changes_no_bit(make_stage: Any, folder: Pat
     chosen = settings(folder, {}, iterations=2, rehearsal={"swaps": 4, "stop": False})
     rehearsed = run(make_stage, folder, chosen, "rehearsed")
     assert rehearsed.figures["rehearsal"]["beats"] and weights(rehearsed) == weights(plain)
+
+
+def test_kl_is_that_of_the_distribution_that_was_sampled(make_stage: Any, folder: Path) -> None:
+    """At the temperature of the samples; at another one the mean log-ratio of samples is no divergence."""
+    from tuningfork.evals.answers import make_prompts
+    from tuningfork.evals.kl import kl_per_sequence
+    from tuningfork.model.loading import load_backbone
+    from tuningfork.streams.scoring import ScoringSampler
+
+    chosen = settings(folder, {"every": 8}, sampling={"max_new_tokens": 6, "temperature": 0.5})
+    stage = run(make_stage, folder, chosen)
+    after, before = (load_backbone(str(path / "model"), stage.runtime) for path in (stage.out, folder))
+    sampler: Any = ScoringSampler(stage, after, Gold(), chosen.sampling)  # type: ignore[arg-type]
+    rollouts = sampler.sample(make_prompts(after, PROMPTS), "monitor", 1)
+    expected = [sum(kl_per_sequence(after, before, rollouts, temperature)) / 4 for temperature in (0.5, 1.0)]
+    assert looks(stage)[16]["monitor/kl"] == pytest.approx(expected[0], rel=1e-3)
+    assert abs(expected[0] - expected[1]) > 0.1 * abs(expected[0])
+
+
+def test_a_look_without_a_scored_response_is_not_the_best(make_stage: Any, folder: Path) -> None:
+    """A mean of nothing is not 0, which could be more than any real score."""
+    (folder / "refused.jsonl").write_text(json.dumps({"id": "r", "prompt": "what?\n", "root": "refused"}) + "\n")
+    (folder / "reward.py").write_text(VOWELS.replace("return", "return None if metadata['root'] == 'refused' else"))
+    chosen = settings(folder, {"keep": "best", "prompts": str(folder / "refused.jsonl")})
+    stage = stage_for(make_stage, folder, "refused")
+    stage.inputs["monitor.prompts"] = ResolvedInput(str(folder / "refused.jsonl"), "refused")  # type: ignore[index]
+    with pytest.raises(RunError, match="none of the 1 responses to monitor prompts could be scored"):
+        rl.run(stage, chosen)

@@ -211,6 +211,22 @@ def test_a_policy_that_is_not_its_own_reference_is_noticed(
         run(make_stage, folder, settings())
 
 
+def test_a_loss_that_does_not_start_at_log_2_is_noticed(
+    make_stage: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tuningfork.methods.preference import dpo
+
+    original = dpo.loss
+
+    def doubled(*arguments: Any) -> Any:
+        losses, metrics = original(*arguments)
+        return 2 * losses, metrics | {"preference_loss": 2 * losses.detach()}
+
+    monkeypatch.setattr(dpo, "loss", doubled)
+    with pytest.raises(RunError, match=r"before any update a loss differs by 0\.69 from what it is"):
+        run(make_stage, folder, settings())
+
+
 def test_single_labels_do_not_make_pairs(make_stage: Any, folder: Path) -> None:
     with pytest.raises(RecipeError, match="single labelled responses; dpo compares two"):
         run(make_stage, folder, settings(), data="labels")
@@ -226,3 +242,60 @@ def test_a_gate_asks_for_the_order(make_stage: Any, folder: Path) -> None:
     stage = run(make_stage, folder, settings(optimizer=slow, epochs=0.1, minimum_accuracy=1.0))
     (gate,) = stage.gates
     assert not gate.passed and "nothing learned" in gate.message
+
+
+def test_a_response_that_nothing_stands_before_is_left_out(
+    make_stage: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty prompt and a tokenizer without BOS: no token predicts the first one."""
+    monkeypatch.setattr("tuningfork.model.backbone.start_ids", lambda tokenizer: [])
+    rows = [*pair_rows(), {"root": "cap", "prompt": "", "chosen": "red", "rejected": "blue"}]
+    (folder / "bare.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    stage = run(make_stage, folder, settings(epochs=1), data="bare")
+    assert stage.figures["dropped_without_prompt"] == 1 and stage.figures["dropped_identical"] == 1
+
+
+def soft(folder: Path, name: str, probability: float, kind: str = "model") -> None:
+    """The pairs as judgements of one kind of rater, sure of the ranking by `probability`."""
+    rows = []
+    for number, row in enumerate(pair_rows()[:-1]):
+        candidates = [{"text": row["chosen"]}, {"text": row["rejected"]}]
+        place = {"id": str(number), "item": row["id"], "root": row["root"], "prompt": row["prompt"]}
+        rater = {"id": "judge", "kind": kind}
+        rows.append(
+            {"version": 1, **place, "candidates": candidates, "shown": [0, 1], "ranking": [[0], [1]], "rater": rater}
+            | {"probability": probability}
+        )
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_soft_labels_are_learnt_as_far_as_they_are_sure(make_stage: Any, folder: Path) -> None:
+    margins = {}
+    for name, probability in (("sure", 1.0), ("leaning", 0.7), ("torn", 0.5)):
+        soft(folder, name, probability)
+        stage = run(make_stage, folder, settings(data=name, soft_labels=True), name)
+        margins[name] = [row["margin"] for row in stage.events.rows if "margin" in row][-1]
+    # DPO with probability p is at its minimum where sigmoid(margin) = p: log(.7 / .3) = .85, and 0
+    assert margins["sure"] > 2 and 0.4 < margins["leaning"] < 1.3 and abs(margins["torn"]) < 0.3
+
+
+def test_a_rater_of_known_reliability_is_a_soft_label_and_one_that_is_always_right_changes_no_bit(
+    make_stage: Any, folder: Path
+) -> None:
+    for name, probability in (("certain", 1.0), ("leaning", 0.7)):
+        soft(folder, name, probability)
+    one = run(make_stage, folder, settings(data="leaning", soft_labels=True, epochs=1), "soft")
+    other = run(make_stage, folder, settings(data="certain", reliability={"model": 0.7}, epochs=1), "reliable")
+    assert weights(one) == weights(other), "1 x .7 + 0 x .3"
+    plain = run(make_stage, folder, settings(data="certain", epochs=1), "plain")
+    people = run(
+        make_stage, folder, settings(data="certain", reliability={"person": 0.7, "model": 1.0}, epochs=1), "people"
+    )
+    assert weights(people) == weights(plain) != weights(one)
+
+
+def test_soft_labels_need_a_method_that_compares(make_stage: Any, folder: Path) -> None:
+    with pytest.raises(RecipeError, match="kto learns from single responses"):
+        run(make_stage, folder, settings({"name": "kto"}, data="labels", reliability={"model": 0.8}))
+    with pytest.raises(ValueError, match=r"between \.5, which is chance, and 1"):
+        settings(reliability={"model": 0.4})

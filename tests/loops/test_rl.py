@@ -226,6 +226,17 @@ def test_settings_without_effect_are_refused(
         run(make_stage, folder, settings(folder, **changes))
 
 
+def test_filters_of_sampling_are_warned_of(make_stage: Any, folder: Path) -> None:
+    stages = [
+        run(make_stage, folder, settings(folder, iterations=1, sampling={"max_new_tokens": 6, **more}), name)
+        for name, more in (("plain", {"temperature": 0.9}), ("filtered", {"top_p": 0.8}))
+    ]
+    assert [any("warning: rl.sampling.top_p" in text for text in stage.events.said) for stage in stages] == [
+        False,
+        True,
+    ]
+
+
 def test_with_dear_kl_the_policy_stays(make_stage: Any, folder: Path) -> None:
     slow = {"learning_rate": 2e-3, "schedule": "constant", "warmup": 0, "eps": 1e-5}
     dear = settings(folder, kl={"coefficient": 5.0}, optimizer=slow, method={"name": "ppo", "whiten_advantages": False})

@@ -71,9 +71,34 @@ def test_it_learns_the_answers_and_to_stop(make_stage: Callable[..., Any], folde
     assert [row["step"] for row in stage.events.rows if "heldout/loss" in row] == [30, 60]
     assert stage.events.rows[-1]["token_accuracy"] == 1.0 and stage.events.rows[-1]["heldout/eos"] == 1.0
     taken = samples(stage)
-    assert [row.get("step", row.get("purpose")) for row in taken] == [30, 30, 60, 60, *["stop probe"] * 4]
+    assert [row.get("step", row.get("purpose")) for row in taken] == [30, 30, 60, 60, *["stop probe"] * 6]
     assert taken[2]["prompt"] == "user: what colour is the cat?" and taken[2]["response"] == "it is red."
     assert any("HIGH" in text and "full training" in text for text in stage.events.said)
+
+
+def test_held_out_answers_have_an_interval_and_a_before(make_stage: Callable[..., Any], folder: Path) -> None:
+    stage = run(make_stage, folder, heldout={"data": "chats.jsonl", "every": 60, "samples": 0})
+    low, high = stage.figures["heldout_loss_ci95"]
+    assert low <= stage.figures["heldout_loss"] <= high < stage.figures["heldout_loss_before"]
+    change = stage.figures["heldout_loss"] - stage.figures["heldout_loss_before"]
+    assert stage.figures["heldout_change_ci95"][0] <= change <= stage.figures["heldout_change_ci95"][1] < 0
+
+
+def test_questions_as_long_as_the_context_are_counted_and_not_sampled(
+    make_stage: Callable[..., Any], folder: Path
+) -> None:
+    long = chat(" ".join(["cat"] * 400), "red")
+    write(folder / "long.jsonl", [long, CHATS[0], long, CHATS[1]])
+    probe = {"prompts": "long.jsonl", "minimum": 0, "max_new_tokens": 4, "limit": 2}
+    heldout = {"data": "long.jsonl", "every": 2, "samples": 2}
+    stage = run(make_stage, folder, steps=2, too_long="skip", heldout=heldout, stop_probe=probe)
+    assert [row["prompt"] for row in samples(stage)] == [f"user: what colour is the {w}?" for w in ("cat", "mat")] * 2
+    assert stage.figures["heldout_questions_too_long"] == stage.figures["stop_prompts_too_long"] == 2
+    assert stage.figures["stop_answers"] == 2
+    assert any("2 questions as long as the context are not sampled" in text for text in stage.events.said)
+    write(folder / "only-long.jsonl", [long])
+    with pytest.raises(DataError, match="no prompt leaves room for an answer"):
+        run(make_stage, folder, "none", steps=2, stop_probe=probe | {"prompts": "only-long.jsonl"})
 
 
 def test_a_model_that_does_not_stop_fails_the_gate(make_stage: Callable[..., Any], folder: Path) -> None:

@@ -48,8 +48,10 @@ def test_a_teacher_that_knows_no_more_fails_the_gate(make_stage: Make, tmp_path:
     assert names == {(name, side) for name in measures for side in ("inside", "outside")}
     assert stage.figures["inside_prompts_trained_on"] == 2 and stage.figures["outside_prompts_trained_on"] == 0
     assert [(gate.name, gate.passed) for gate in stage.gates] == [
-        ("teacher_is_better_inside", False), ("teacher_is_better_outside", False),
-    ]  # fmt: skip
+        (f"{name}_{side}", False)
+        for side in ("inside", "outside")
+        for name in ("teacher_is_better", "teacher_knows_more")
+    ]
     same = next(one for one in found["findings"] if one["name"] == "probe" and one["side"] == "outside")
     assert same["change"]["difference"] == 0 and 0 < same["change"]["before"] < 1
 
@@ -72,6 +74,18 @@ def test_a_mixture_keeps_a_question_on_one_side_and_counts_what_is_left_out(make
     sources[0]["rows"] = 33
     with pytest.raises(DataError, match="32 rows to train on, fewer than the 33"):
         mixture.run(make_stage("more", files), mixture.StageSettings.model_validate(values))
+
+
+def test_a_mixture_makes_text_of_conversations_too(make_stage: Make, tmp_path: Path) -> None:
+    files = {
+        "sources.0.data": write(tmp_path / "a.jsonl", [{"text": "Once upon a time."}]),
+        "sources.1.data": write(tmp_path / "b.jsonl", [{"prompt": "Who?", "completion": "I."}]),
+    }
+    stage = make_stage(inputs=files)
+    sources = [{"data": str(path)} for path in files.values()]
+    mixture.run(stage, mixture.StageSettings.model_validate({"sources": sources, "form": "text"}))
+    texts = {row["text"] for row in lines(stage.out / "train.jsonl")}
+    assert texts == {"Once upon a time.", "\n\nHuman: Who?\n\nAssistant: I."}
 
 
 def test_likelihood_tells_two_models_apart_and_leaves_out_what_was_trained_on(

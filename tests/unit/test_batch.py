@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from tuningfork.batch import Needs, PairBatch, PolicyBatch, TokenBatch
+from tuningfork.batch import ComparisonBatch, Needs, PolicyBatch, TokenBatch
 
 
 def policy_batch() -> PolicyBatch:
@@ -33,13 +33,15 @@ def test_zero_padding_clears_what_stands_outside_the_mask() -> None:
     assert clean.mask.equal(batch.mask) and clean.kl_coefficient == 0.3
 
 
-def test_pairs_flatten_to_one_forward_and_slice_by_pair() -> None:
+def test_comparisons_are_sliced_by_prompt() -> None:
     ids = torch.arange(12).view(2, 2, 3)
-    ones = torch.ones(2)
-    batch = PairBatch(ids=ids, mask=ids >= 0, response_mask=ids % 3 > 0, margins=0 * ones, weights=ones / 2)
-    assert batch.ids.flatten(0, 1).tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+    zeros = torch.zeros(2, 1, dtype=torch.int64)
+    batch = ComparisonBatch(
+        ids=ids, mask=ids >= 0, response_mask=ids % 3 > 0, present=torch.ones(2, 2, dtype=torch.bool), better=zeros,
+        worse=zeros + 1, margins=torch.zeros(2, 1), weights=torch.tensor([[0.25], [0.75]]), places=torch.ones(2, 2),
+    )  # fmt: skip
     second = batch.slice(slice(1, 2))
-    assert second.ids.tolist() == [[[6, 7, 8], [9, 10, 11]]]
+    assert second.ids.tolist() == [[[6, 7, 8], [9, 10, 11]]] and second.weights.tolist() == [[0.75]]
     assert second.response_mask.tolist() == [[[False, True, True], [False, True, True]]]
 
 

@@ -6,6 +6,7 @@ import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,34 @@ def test_the_page_of_an_imitation_over_two_seeds(tmp_path: Path) -> None:
     assert "- imitation (seed 1) teacher: is better" in text
 
 
+def test_the_page_of_a_fine_tuning(tmp_path: Path) -> None:
+    tuned = {"stop_rate": 0.5, "stop_answers": 100, "heldout_loss_before": 6.0, "heldout_loss": 4.0}
+    tuned |= {"heldout_loss_ci95": [3.9, 4.1], "heldout_change_ci95": [-2.1, -1.9], "heldout_token_accuracy": 0.3}
+    run = _run(tmp_path, {"1-pretrain": {"bits_per_byte": 1.5}, "2-sft": tuned})
+    _write(tmp_path / "2-sft" / "metrics.jsonl", [{"step": step, "heldout/loss": 5 - step} for step in (1, 2, 3)])
+    probed = {"purpose": "stop probe", "prompt": "q?", "response": "no | yes", "ended": True}
+    _write(tmp_path / "2-sft" / "samples.jsonl", [{"step": 1, "prompt": "x", "response": "y", "ended": True}, probed])
+    text = load("instruct-local").page(run)
+    assert "| answers that end by themselves | 0 | 0.500 [0.404, 0.596], n 100 |" in text
+    assert "| the same after it | 0 | 4.000 [3.900, 4.100] |" in text
+    assert "| change, over answers | 0 | -2.000 [-2.100, -1.900] |" in text
+    assert "1 of 1, drawn at random" in text and "| q? | no \\| yes | True |" in text
+
+
+def test_the_page_of_curated_or_random(tmp_path: Path) -> None:
+    trained = {"demonstrations": 1000, "supervised_share": 0.9, "heldout_loss": 4.0, "best_step": 100}
+    run = _run(tmp_path, {"1-sft-curated": trained, "2-sft-random": trained, "3-likelihood": {}})
+    compared = {"before": 0.9, "after": 0.8, "difference": -0.1, "ci95": [-0.12, -0.08], "p": 0.001, "n": 50}
+    found = {"better": "second", "judge": "preferred", "answers": {"preferred": compared | {"num_roots": 40}}}
+    (tmp_path / "3-likelihood" / "likelihood.json").write_text(json.dumps(found), encoding="utf-8")
+    for stage in ("1-sft-curated", "2-sft-random"):
+        _write(tmp_path / stage / "samples.jsonl", [{"step": n, "prompt": "q?", "response": f"r{n}"} for n in (1, 2)])
+    text = load("curated-or-random").page(run)
+    assert "seed 0: **1,000 curated (LIMA)**" in text
+    row = "| preferred (the judge) | 0 | 0.9000 | 0.8000 | -0.1000 [-0.1200, -0.0800] | 0.0010 | 50 | 40 |"
+    assert row in text and "| r2 |" in text and "| r1 |" not in text
+
+
 def test_samples_are_the_same_at_every_making() -> None:
     rows = [{"prompt": str(number)} for number in range(100)]
     assert samples(rows, ("prompt",)) == samples(rows, ("prompt",))
@@ -118,14 +147,14 @@ def test_the_page_of_honest_over_two_seeds(tmp_path: Path) -> None:
     assert "| rl | 0.900 (0.900, 0.900) | 0.333 | +0.500 | -0.300 |" in text
 
 
-def _run(folder: Path, stages: dict[str, dict[str, float]], gate: ManifestGate | None = None) -> Run:
+def _run(folder: Path, stages: Mapping[str, Mapping[str, Any]], gate: ManifestGate | None = None) -> Run:
     """A run's folder with manifests of these figures."""
     for name, found in stages.items():
         (folder / name).mkdir(parents=True)
         number, _, id_ = name.partition("-")
         gates = [gate] if gate else []
         made = {"seconds": 10.0, "device": "cpu", "threads": int(number)}
-        write_manifest(folder / name, Manifest(id=id_, kind="sft", key="0", figures=found, gates=gates, **made))
+        write_manifest(folder / name, Manifest(id=id_, kind="sft", key="0", figures=dict(found), gates=gates, **made))
     (folder / "docs").mkdir(exist_ok=True)
     return Run("snazzy", folder, "tuningfork run snazzy", folder / "docs")
 

@@ -14,6 +14,8 @@ from tuningfork.settings import Settings
 
 VERSION = 1
 FILE, CARD = "manifest.json", "card.md"
+FINDINGS = "findings.md"
+"""What a stage has to say of its artifact beside figures, as Markdown; it becomes a part of the card."""
 
 Status = Literal["running", "complete", "gate failed"]
 
@@ -62,7 +64,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json and, of a finished stage, card.md."""
     write_json(folder / FILE, manifest.model_dump(mode="json"))
     if manifest.status != "running":
-        write_text(folder / CARD, render_card(manifest))
+        findings = folder / FINDINGS
+        write_text(
+            folder / CARD, render_card(manifest, findings.read_text(encoding="utf-8") if findings.is_file() else "")
+        )
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -79,8 +84,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise RunError(f"{path}: not a manifest ({str(error).splitlines()[0]})") from error
 
 
-def render_card(manifest: Manifest) -> str:
-    """A short page about one artifact, in Markdown."""
+def render_card(manifest: Manifest, findings: str = "") -> str:
+    """A short page about one artifact, in Markdown, with what its stage found."""
     lines = [
         f"# {manifest.id}",
         "",
@@ -88,6 +93,8 @@ def render_card(manifest: Manifest) -> str:
         f"Made in {manifest.seconds:.1f} s on {manifest.device} ({manifest.precision}, {manifest.threads} threads), "
         f"peak memory {manifest.peak_memory_mb:,.0f} MB, finished {manifest.finished}.",
     ]
+    if findings:
+        lines += ["", findings.rstrip()]
     if manifest.inputs:
         lines += ["", "## Made from", ""]
         lines += [

@@ -103,6 +103,8 @@ _LIST = (
            "tokens of the chosen response less those of the rejected one"),
     Metric("start_gap_max", "largest log-prob gap", "nats/token", "lower", "preference",
            "largest difference a token between the policy before any update and the log-probs recorded"),
+    Metric("start_loss_gap_max", "largest gap of a loss", "", "lower", "preference",
+           "largest difference of a loss from what it is where the policy is the reference; first step only"),
     Metric("reference_kl", "KL that KTO measures from", "nats/response", "neither", "preference",
            "mean log-ratio of responses to other prompts, before it is kept at 0 or more"),
     # rollouts
@@ -110,7 +112,7 @@ _LIST = (
     Metric("score_mean", "score (proxy)", "", "higher", "rollout",
            "mean raw score of the reward on sampled responses: what is optimised, not what is wanted", True),
     Metric("score_std", "score deviation", "", "neither", "rollout",
-           "standard deviation of the scores; 0 means nothing can be learned"),
+           "standard deviation of the scores; 0 means nothing can be learned, absent below two scores"),
     Metric("zero_variance_groups", "groups of one score", "share", "lower", "rollout",
            "share of prompts whose responses all have one score, so that nothing is learnt from comparing them", True),
     Metric("sampled_groups", "prompts sampled", "count", "neither", "rollout",
@@ -155,7 +157,7 @@ _LIST = (
     Metric("perplexity_ratio", "perplexity ratio", "", "lower", "evaluation",
            "perplexity after over perplexity before, on held-out text"),
     Metric("kl_per_sequence", "KL of a response", "nats", "neither", "evaluation",
-           "mean over fresh samples of the log-probability ratio after / before, summed over the response"),
+           "mean over fresh samples, at their temperature, of the log-probability ratio after / before, summed over the response"),
     Metric("kl_least", "least KL", "nats", "neither", "evaluation",
            "KL of one yes-or-no choice that would buy the same change of the headline share"),
 )

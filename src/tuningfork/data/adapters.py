@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tuningfork.data.dialogue import tagged_text
+from tuningfork.data.dialogue import says_something, tagged_text
 from tuningfork.data.part import answer_text
 from tuningfork.data.raw import Row, RowFault
 from tuningfork.data.reader import Dataset
@@ -18,7 +18,12 @@ Placed = tuple[str, Row]
 
 def texts(data: Dataset) -> Iterator[Placed]:
     """`{"text"}` rows to pretrain on; a label is left aside."""
-    return ((place, {"text": row["text"]}) for place, row in data.placed())
+    return texts_of(data.placed())
+
+
+def texts_of(rows: Iterable[Placed]) -> Iterator[Placed]:
+    """The same of some rows."""
+    return ((place, {"text": row["text"]}) for place, row in rows)
 
 
 def demonstrations(data: Dataset) -> Iterator[Placed]:
@@ -27,7 +32,13 @@ def demonstrations(data: Dataset) -> Iterator[Placed]:
     Of a preference the chosen answer is learnt, of unpaired answers the good ones, of references each one, of a choice the
     right option, of a tree its best conversation. A row without an answer is counted as faulty.
     """
-    for place, row in data.placed():
+    yield from demonstrations_of(data, data.placed())
+    data.check_share()
+
+
+def demonstrations_of(data: Dataset, rows: Iterable[Placed]) -> Iterator[Placed]:
+    """The same of some rows of `data`; the share of faulty ones is not judged."""
+    for place, row in rows:
         try:
             found = list(_DEMONSTRATIONS[data.shape](row))
         except RowFault as fault:
@@ -35,7 +46,6 @@ def demonstrations(data: Dataset) -> Iterator[Placed]:
             continue
         for demonstration in found:
             yield place, demonstration
-    data.check_share()
 
 
 def conversations(rows: Iterable[Placed]) -> list[Placed]:
@@ -102,9 +112,9 @@ def _pair(prompt: Any, completion: Any) -> Row:
 
 
 def _conversation(row: Row) -> Iterator[Row]:
-    if not any(message["role"] == "assistant" and message["content"].strip() for message in row["messages"]):
+    if not any(message["role"] == "assistant" and says_something(message) for message in row["messages"]):
         raise RowFault("every assistant turn is empty, so nothing to learn from; remove the row or give it an answer")
-    yield {"messages": row["messages"]}
+    yield {name: row[name] for name in ("messages", "tools") if name in row}
 
 
 def _unpaired(row: Row) -> Iterator[Row]:

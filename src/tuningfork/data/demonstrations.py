@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from tuningfork.data.rendering import LossOn, Renderer
 from tuningfork.data.rows import TokenRow, prompt_completion_rows
 from tuningfork.errors import DataError
+from tuningfork.model.messages import REASONING
+from tuningfork.model.templates import THINKS, learns_reasoning, template_text
 
 if TYPE_CHECKING:
     from tuningfork.model.backbone import Backbone
@@ -37,29 +39,40 @@ def read_demonstrations(
     *,
     loss_on: LossOn = "all",
     too_long: TooLong = "refuse",
+    places: Sequence[str] = (),
+    limit: int | None = None,
 ) -> Demonstrations:
     """Token rows of `{"prompt", "completion"}` or `{"messages": [{"role", "content"}, ...]}` rows, in order.
 
-    The targets are the completion and its EOS, or the answers (all, or the last) and what ends each. DataError for what
-    cannot be used, and for a row longer than the context unless such rows are skipped; nothing is ever cut.
+    `places` says where each row stands; without it a fault is at "source, row N". The targets are the completion and its
+    EOS, or the answers (all, or the last) and what ends each. DataError for what cannot be used, and for a row longer than
+    the context (or `limit` tokens, where that is less) unless such rows are skipped; nothing is ever cut.
     """
-    is_chat = _is_chat(rows)
-    renderer = Renderer(backbone.tokenizer) if is_chat else None
-    found = demonstration_rows(backbone, rows, source, renderer=renderer, loss_on=loss_on)
+    is_chat = is_conversations(rows)
+    places = places or _numbered(source, len(rows))
+    renderer = renderer_for(backbone, rows) if is_chat else None
+    found = demonstration_rows(backbone, rows, source, renderer=renderer, loss_on=loss_on, places=places)
     notes = [*renderer.notes, *_differences(renderer, rows)] if renderer else []
-    kept = [row for row in found if len(row.ids) <= backbone.max_length]
+    what, most = "the model's context", backbone.max_length
+    if limit is not None and limit < most:
+        what, most = "a packed row", limit
+    kept = [row for row in found if len(row.ids) <= most]
     num_skipped = len(found) - len(kept)
     if num_skipped and too_long == "refuse":
-        number, row = next((n, r) for n, r in enumerate(found, 1) if len(r.ids) > backbone.max_length)
-        raise DataError(
-            f"{source}, row {number}: {len(row.ids)} tokens, the model's context holds {backbone.max_length}; "
-            f"shorten it, or skip such rows ({num_skipped:,} of {len(found):,}) with `too_long: skip`"
-        )
+        place, row = next((p, r) for p, r in zip(places, found, strict=True) if len(r.ids) > most)
+        raise too_long_error(place, len(row.ids), what, most, f" ({num_skipped:,} of {len(found):,})")
     if not kept:
-        raise DataError(f"{source}: every row is longer than the model's context of {backbone.max_length} tokens")
+        raise DataError(f"{source}: every row is longer than {what} of {most} tokens")
     if num_skipped:
-        notes.append(f"{num_skipped:,} of {len(found):,} rows are longer than {backbone.max_length} tokens and skipped")
+        notes.append(f"{num_skipped:,} of {len(found):,} rows are longer than {most} tokens and skipped")
     return Demonstrations(kept, is_chat, num_skipped, tuple(notes))
+
+
+def too_long_error(place: str, length: int, what: str, most: int, how_many: str = "") -> DataError:
+    """A row that does not fit into the context, or into a packed row."""
+    return DataError(
+        f"{place}: {length} tokens, {what} holds {most}; shorten it, or skip such rows{how_many} with `too_long: skip`"
+    )
 
 
 def demonstration_rows(
@@ -69,31 +82,47 @@ def demonstration_rows(
     *,
     renderer: Renderer | None = None,
     loss_on: LossOn = "all",
+    places: Sequence[str] = (),
 ) -> list[TokenRow]:
     """One token row for each demonstration, in order and however long; `renderer` saves making one for conversations."""
-    if _is_chat(rows):
-        renderer = renderer or Renderer(backbone.tokenizer)
+    places = places or _numbered(source, len(rows))
+    if is_conversations(rows):
+        renderer = renderer or renderer_for(backbone, rows)
         return [
-            renderer.conversation(row["messages"], f"{source}, row {number}", loss_on=loss_on)
-            for number, row in enumerate(rows, 1)
+            renderer.conversation(row["messages"], place, loss_on=loss_on, tools=row.get("tools"))
+            for place, row in zip(places, rows, strict=True)
         ]
-    for number, row in enumerate(rows, 1):
+    for place, row in zip(places, rows, strict=True):
         if not isinstance(row.get("prompt"), str) or not isinstance(row.get("completion"), str):
-            raise DataError(
-                f"{source}, row {number}: needs text under prompt and completion (or messages in every row)"
-            )
+            raise DataError(f"{place}: needs text under prompt and completion (or messages in every row)")
     pairs = [(row["prompt"], row["completion"]) for row in rows]
-    return prompt_completion_rows(backbone.encode, pairs, backbone.start_ids, backbone.eos_id, source)
+    return prompt_completion_rows(backbone.encode, pairs, backbone.start_ids, backbone.eos_id, places)
 
 
-def _is_chat(rows: Sequence[Mapping[str, Any]]) -> bool:
+def renderer_for(backbone: Backbone, rows: Sequence[Mapping[str, Any]]) -> Renderer:
+    """A renderer of conversations. Where any of them holds reasoning, the tokenizer's template is told: see `THINKS`."""
+    tokenizer = backbone.tokenizer
+    has_reasoning = any(message.get(name) for row in rows for message in row["messages"] for name in REASONING)
+    if has_reasoning and not learns_reasoning(tokenizer):
+        tokenizer.chat_template = THINKS + template_text(tokenizer)
+    return Renderer(tokenizer)
+
+
+def is_conversations(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all rows are conversations; else they are pairs of texts."""
     return all("messages" in row for row in rows)
+
+
+def _numbered(source: str, count: int) -> list[str]:
+    return [f"{source}, row {number}" for number in range(1, count + 1)]
 
 
 def _differences(renderer: Renderer, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """In how many rows `apply_chat_template` gives other ids; nothing where it gives the same."""
     compared = rows[:_COMPARED]
-    differing = [number for number, row in enumerate(compared, 1) if renderer.differs(row["messages"])]
+    differing = [
+        number for number, row in enumerate(compared, 1) if renderer.differs(row["messages"], row.get("tools"))
+    ]
     if not differing:
         return []
     return [
@@ -112,7 +141,8 @@ def question_rows(rows: Sequence[Mapping[str, Any]], source: str) -> list[dict[s
             is_answered = (
                 bool(messages) and isinstance(messages[-1], Mapping) and messages[-1].get("role") == "assistant"
             )
-            found.append({"id": name, "messages": messages[:-1] if is_answered else messages})
+            tools = {"tools": row["tools"]} if row.get("tools") else {}
+            found.append({"id": name, "messages": messages[:-1] if is_answered else messages, **tools})
         elif isinstance(row.get("prompt"), str):
             found.append({"id": name, "prompt": row["prompt"]})
         else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from tuningfork.data.fields import describe
 from tuningfork.data.raw import Row, RowFault, is_chatml_pieces, is_turn
+from tuningfork.model.messages import REASONING
 
 Message = Row
 """`{"role", "content"}` and whatever else the source said about the message."""
@@ -25,6 +27,18 @@ _ROLE_KEYS, _CONTENT_KEYS = ("role", "from", "speaker"), ("content", "value", "t
 _CHATML = re.compile(r"<\|im_start\|>([^\n]*?)(?:\n(.*?))?<\|im_end\|>\n?", re.DOTALL)
 _TAGS = re.compile(r"(?:^|\n\n)(Human|Assistant|H|A|User):[ \n]?", re.DOTALL)
 _ANSWER = "\n\nAssistant:"
+
+
+def says_something(message: Row) -> bool:
+    """Whether an answer has text or calls a tool."""
+    return bool(message["content"].strip() or message.get("tool_calls"))
+
+
+def message_text(message: Row) -> str:
+    """All that a message says, for people: reasoning, text, and tool calls as JSON."""
+    thoughts = [message[name] for name in REASONING if isinstance(message.get(name), str) and message[name]]
+    calls = [json.dumps(call, ensure_ascii=False) for call in message.get("tool_calls") or ()]
+    return "\n".join(text for text in (*thoughts, message["content"], *calls) if text)
 
 
 def is_dialogue(value: Any) -> bool:
@@ -199,7 +213,7 @@ def _message(item: Any, number: int) -> Message:
         raise RowFault(f"message {number} is {describe(item)}; a message is an object with role and content")
     role_key = next((key for key in _ROLE_KEYS if key in item), None)
     content_key = next((key for key in _CONTENT_KEYS if key in item), None)
-    if role_key is None or (content_key is None and "tool_calls" not in item):
+    if role_key is None or (content_key is None and not {"tool_calls", "function_call"} & item.keys()):
         missing = "role" if role_key is None else "content"
         raise RowFault(f"message {number} has no {missing}; it has {', '.join(item) or 'nothing'}")
     content = _content(item.get(content_key), item, number) if content_key else ""
@@ -209,11 +223,29 @@ def _message(item: Any, number: int) -> Message:
         rest["original_role"] = item[role_key]
     if content_key and isinstance(item[content_key], list) and len(item[content_key]) > 1:
         rest["parts"] = item[content_key]
+    if str(item[role_key]).strip().lower() == "function_call":
+        rest |= {"tool_calls": [{"type": "function", "function": _call(content, number)}], "original_content": content}
+        content = ""
+    elif role == "assistant" and isinstance(rest.get("function_call"), dict):  # the older way of writing one call
+        rest["tool_calls"] = [{"type": "function", "function": rest.pop("function_call")}]
     return {"role": role, "content": content, **rest}
 
 
+def _call(content: str, number: int) -> Row:
+    """The call of a message that is one: `{"name", "arguments"}` as JSON."""
+    try:
+        call = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise RowFault(f"message {number} is a function_call and not JSON ({error})") from error
+    if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+        raise RowFault(
+            f"message {number} is a function_call without a name; it is a JSON object with name and arguments"
+        )
+    return call
+
+
 def _content(content: Any, item: Row, number: int) -> str:
-    if content is None and item.get("tool_calls"):
+    if content is None and (item.get("tool_calls") or item.get("function_call")):
         return ""
     if isinstance(content, list) and content and all(isinstance(part, dict) and "type" in part for part in content):
         other = next((part["type"] for part in content if part["type"] != "text"), None)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tuningfork.data.reader import Dataset
 
 VERSION = 1
+_SOURCES = ("source", "dataset", "subset", "scenario", "category", "domain")
+"""Fields of other files that say where a row comes from, the first one found."""
 
 
 class Candidate(Settings):
@@ -65,11 +67,17 @@ class Judgement(Settings):
     """the order in which the candidates were shown"""
     ranking: list[list[int]]
     """candidate numbers, best first; candidates in one group are tied"""
+    all_bad: bool = False
+    """whether the rater found none of the candidates good"""
     strength: float = Field(default=0.0, ge=0)
     """how much better the best was, in the rater's units; 0 when not asked"""
+    probability: float | None = Field(default=None, ge=0.5, le=1)
+    """of two candidates: how sure the rater is of the ranking; a soft label to learn from"""
     ratings: list[dict[str, float]] = Field(default_factory=list)
     """per candidate, one number for each criterion of the user's own list"""
     rater: Rater
+    source: str = ""
+    """where the row comes from, or what kind of task it is, so that results can be told apart by it"""
     seconds: float | None = Field(default=None, ge=0)
     """time taken"""
     note: str = ""
@@ -135,6 +143,7 @@ def _from_ranking(row: dict[str, Any], extra: dict[str, Any], number: int) -> li
             ranking=ranking,
             strength=float(row.get("strength", 0.0)),
             rater=Rater(id="file", kind="person"),
+            source=next((str(extra[name]) for name in _SOURCES if isinstance(extra.get(name), str)), ""),
         )
         for index, ranking in enumerate(orders)
     ]

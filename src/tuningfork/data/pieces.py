@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from tuningfork.model.templates import control_tokens
@@ -42,6 +42,28 @@ class PieceEncoder:
         ids = [token for half in halves if half for token in self.content(half, is_first=False)]
         assert not self._controls.intersection(ids), "half a token's name is no control token"
         return ids
+
+    def answer(self, segments: Sequence[tuple[str, bool]]) -> list[int]:
+        """Ids of an answer made of several texts, `(text, is the template's)`: all that the model has to write.
+
+        The template's control tokens are control tokens; what stands between two of them is tokenised as one text.
+        """
+        ids: list[int] = []
+        plain = ""
+        for text, is_template in segments:
+            for part in self._names.split(text) if is_template else [text]:
+                if is_template and self._names.fullmatch(part):
+                    ids += self.content(plain, is_first=False) if plain else []
+                    ids += self.literal(part, is_first=False)
+                    plain = ""
+                else:
+                    plain += part
+        return ids + (self.content(plain, is_first=False) if plain else [])
+
+    def holds_control(self, text: str) -> str | None:
+        """The first control token whose name stands in a text."""
+        found = self._names.search(text)
+        return found[0] if found else None
 
     def _inside(self, text: str, is_first: bool, encode: Callable[[str], list[int]]) -> list[int]:
         """Ids of text in the middle of other text: without the blank some tokenizers put in front of every text."""

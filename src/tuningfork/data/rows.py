@@ -39,30 +39,44 @@ def pack_text(encode: Encode, texts: Sequence[str], length: int, start: Sequence
     The tail shorter than a row is dropped. Attention may cross documents within a row, as in GPT-2 and GPT-3. Every token but
     the `start` is a target.
     """
-    body = length - len(start)
-    stream = [token for ids in encode(texts) for token in (*ids, eos)]
-    if len(stream) < body:
+    rows, rest = fill_rows(encode, texts, length, start, eos)
+    if not rows:
         raise DataError(
-            f"the text holds {len(stream)} tokens, fewer than one row of {length}; give more text or shorter rows"
+            f"the text holds {len(rest)} tokens, fewer than one row of {length}; give more text or shorter rows"
         )
+    return rows
+
+
+def fill_rows(
+    encode: Encode,
+    texts: Sequence[str],
+    length: int,
+    start: Sequence[int],
+    eos: int,
+    left_over: Sequence[int] = (),
+) -> tuple[list[TokenRow], list[int]]:
+    """`pack_text` of a part of the texts: its whole rows, and the tokens left over, which begin the next part's."""
+    body = length - len(start)
+    stream = [*left_over, *(token for ids in encode(texts) for token in (*ids, eos))]
     is_target = [False] * len(start) + [True] * body
     is_target[0] = False  # nothing stands before it
-    return [TokenRow([*start, *stream[a:b]], is_target) for a, b in pairwise(range(0, len(stream) + 1, body))]
+    ends = range(0, len(stream) + 1, body)
+    return [TokenRow([*start, *stream[a:b]], is_target) for a, b in pairwise(ends)], stream[ends[-1] :]
 
 
 def prompt_completion_rows(
-    encode: Encode, pairs: Sequence[tuple[str, str]], start: Sequence[int], eos: int, source: str
+    encode: Encode, pairs: Sequence[tuple[str, str]], start: Sequence[int], eos: int, places: Sequence[str]
 ) -> list[TokenRow]:
     """Prompt and completion tokenised apart and joined, so that no merge crosses the boundary; EOS is a target.
 
-    Raises DataError for a row without a completion.
+    Raises DataError, beginning with its place, for a row without a completion.
     """
     prompts = encode([prompt for prompt, _ in pairs])
     completions = encode([completion for _, completion in pairs])
     rows = []
-    for number, (prompt, completion) in enumerate(zip(prompts, completions, strict=True), 1):
+    for place, prompt, completion in zip(places, prompts, completions, strict=True):
         if not completion:
-            raise DataError(f"{source}, row {number}: an empty completion; remove it or give it an answer")
+            raise DataError(f"{place}: an empty completion; remove it or give it an answer")
         ids = [*start, *prompt, *completion, eos]
         num_prompt = len(start) + len(prompt)
         rows.append(TokenRow(ids, [False] * num_prompt + [True] * (len(ids) - num_prompt)))

@@ -44,6 +44,11 @@ class StreamedRows:
     ) -> None:
         if data.source.startswith(("world:", "hf:")):
             raise DataError(f"{data.source}: only files are streamed; `tuningfork data convert` writes one")
+        if data.shape == "tree":
+            raise DataError(
+                f"{data.source}: message trees are not streamed, since their rows belong together; "
+                "`tuningfork data convert --to conversation` makes rows that are"
+            )
         self.data, self.batch_rows, self.seed, self.purpose = data, batch_rows, seed, purpose
         self.group_blocks = group_blocks
         self.blocks: Blocks = find_blocks(data.source, cache, block_bytes, say)
@@ -56,10 +61,14 @@ class StreamedRows:
 
         DataError at the first faulty row of strict data, or once more of the rows met are faulty than may be.
         """
-        rows: list[Row] = []
+        return [row for _, row in self.placed(step)]
+
+    def placed(self, step: int) -> list[tuple[str, Row]]:
+        """(place, row) of the rows of one step."""
+        rows: list[tuple[str, Row]] = []
         for place, line in self.lines(step):
             self.data.skipped.of += 1
-            rows += self.data.parse(row_of(line, place))
+            rows += [(place, row) for row in self.data.parse(row_of(line, place))]
         if self.data.skipped.of >= min(_LEAST_ROWS, self.num_rows):
             self.data.check_share()
         return rows

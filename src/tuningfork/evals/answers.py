@@ -39,6 +39,20 @@ def make_prompts(backbone: Backbone, rows: Sequence[Mapping[str, Any]]) -> list[
     return prompts
 
 
+def askable(backbone: Backbone, rows: Sequence[Mapping[str, Any]], count: int) -> tuple[list[Mapping[str, Any]], int]:
+    """The first `count` prompts that leave room for an answer in the context, and how many stood before that do not."""
+    from tuningfork.data.rendering import prompt_ids
+
+    found: list[Mapping[str, Any]] = []
+    num_looked_at = 0
+    while len(found) < count and num_looked_at < len(rows):
+        chunk = rows[num_looked_at : num_looked_at + count - len(found)]
+        ids = prompt_ids(backbone, chunk)
+        found += [row for row, full in zip(chunk, ids, strict=True) if len(full) < backbone.max_length]
+        num_looked_at += len(chunk)
+    return found, num_looked_at - len(found)
+
+
 def prompt_text(row: Mapping[str, Any]) -> str:
     """A prompt row as text for people: the prompt, or a conversation with its roles in front."""
     messages = row.get("messages", row.get("prompt"))

@@ -14,6 +14,7 @@ from tuningfork.stage import StageContext
 if TYPE_CHECKING:
     from tuningfork.data.rows import TokenRow
     from tuningfork.model.backbone import Backbone
+    from tuningfork.streams.text import TargetLosses
 
 
 class HeldoutSettings(Settings):
@@ -24,7 +25,7 @@ class HeldoutSettings(Settings):
     every: int = Field(default=50, ge=1)
     """optimizer steps between two looks; the last step has one too"""
     samples: int = Field(default=4, ge=0)
-    """answers sampled at each look, to the first questions of the file"""
+    """answers sampled at each look, to the first questions of the file that leave room for one in the context"""
     max_new_tokens: int = Field(default=64, ge=1)
     """longest sampled answer"""
     keep: Literal["best", "last"] = "best"
@@ -40,20 +41,32 @@ class HeldoutLook:
     settings: HeldoutSettings
     rows: Sequence[TokenRow]
     questions: Sequence[Mapping[str, Any]]
+    _before: TargetLosses | None = None
+
+    def begin(self) -> None:
+        """Look at what the model finds of the answers before it is trained."""
+        from tuningfork.streams.text import target_losses
+
+        self._before = target_losses(self.backbone, self.rows)
+        self.stage.figures["heldout_loss_before"] = self._before.figures()["loss"]
 
     def __call__(self, step: int) -> dict[str, float]:
         """Metrics under `heldout/`; samples are written, the best weights kept."""
-        from tuningfork.streams.text import target_figures
+        from tuningfork.streams.text import target_losses
 
-        figures = target_figures(self.backbone, self.rows)
+        figures = target_losses(self.backbone, self.rows).figures()
         found = {f"heldout/{name}": value for name, value in figures.items()} | self._sample(step)
         if self.settings.keep == "best":
             self._keep_if_best(step, figures["loss"])
         return found
 
     def finish(self, last_step: int) -> None:
-        """Put the best weights back, where they are wanted and are not the last, and record the figures."""
-        from tuningfork.streams.text import target_figures
+        """Put the best weights back, where they are wanted and are not the last, and record the figures.
+
+        Intervals are over answers: the tokens of one are not independent.
+        """
+        from tuningfork.evals.statistics import bootstrap_interval, paired_comparison
+        from tuningfork.streams.text import target_losses
         from tuningfork.train.checkpoint import load_checkpoint, restore_tensors
 
         if self.settings.keep == "best":
@@ -63,8 +76,14 @@ class HeldoutLook:
                 restore_tensors({"policy": self.backbone.model}, best.tensors)
                 self.stage.events.say(f"kept the weights after step {best.step} of {last_step}: lowest held-out loss")
             self.stage.figures["best_step"] = best.step
-        figures = target_figures(self.backbone, self.rows)
-        self.stage.figures.update({f"heldout_{name}": value for name, value in figures.items()})
+        found = target_losses(self.backbone, self.rows)
+        losses, answers = found.losses.numpy(), found.rows.tolist()
+        figures: dict[str, Any] = {f"heldout_{name}": value for name, value in found.figures().items()}
+        figures["heldout_loss_ci95"] = bootstrap_interval(losses, answers, seed=self.stage.seed)
+        if self._before is not None:
+            change = paired_comparison(self._before.losses.numpy(), losses, answers, self.stage.seed)
+            figures["heldout_change_ci95"] = change.ci95
+        self.stage.figures.update(figures)
 
     @property
     def _folder(self) -> Any:

@@ -28,6 +28,9 @@ Kind = Literal[
     "style and facts", "facts only where imitated", "style without facts", "facts without style", "nothing imitated"
 ]
 
+LEAST_CLOSED = 0.1
+"""Share of the teacher's lead in facts that has to be closed, with the whole interval, to speak of facts learnt."""
+
 _LIST = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
 
 
@@ -57,6 +60,15 @@ class Finding:
     def rose(self) -> bool:
         """Whether imitation clearly raised it; never with too few roots for an interval."""
         return self.change.ci95 is not None and self.change.ci95[0] > 0
+
+    @property
+    def is_learnt(self) -> bool:
+        """Whether imitation clearly closed at least the share `LEAST_CLOSED` of the teacher's lead.
+
+        A student that learns which words are likely at all gains a little probability on every right one, and with many
+        roots the interval of so little may leave out 0: that is no knowledge of facts.
+        """
+        return self.rose and self.change.ci95 is not None and self.change.ci95[0] >= LEAST_CLOSED * self.lead.difference
 
     @property
     def fell(self) -> bool:
@@ -138,7 +150,7 @@ def verdict(findings: Sequence[Finding]) -> tuple[Kind, str]:
         if (name, side) in found
     )
     style = style or any(found["length", side].fell for side in ("inside", "outside"))
-    inside, outside = found[facts, "inside"].rose, found[facts, "outside"].rose
+    inside, outside = found[facts, "inside"].is_learnt, found[facts, "outside"].is_learnt
     kind: Kind = (
         "nothing imitated" if not (style or inside or outside)
         else "style and facts" if style and outside

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from tuningfork.rollout.rollout import Rollout
 
 
-def kl_per_sequence(after: Backbone, before: Backbone, rollouts: Sequence[Rollout]) -> list[float]:
-    """KL(after || before) in nats of each response that `after` sampled: k1 summed over its tokens."""
-    own, reference = response_logprobs(after, rollouts), response_logprobs(before, rollouts)
+def kl_per_sequence(
+    after: Backbone, before: Backbone, rollouts: Sequence[Rollout], temperature: float = 1.0
+) -> list[float]:
+    """KL(after || before) in nats of each response that `after` sampled at `temperature`: k1 summed over its tokens."""
+    own, reference = (response_logprobs(model, rollouts, temperature=temperature) for model in (after, before))
     return [float((a - b).sum()) for a, b in zip(own, reference, strict=True)]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from tuningfork.artifacts.files import write_text
+from tuningfork.errors import RecipeError, RunError
 from tuningfork.reward.settings import RewardSettings
 from tuningfork.rollout.settings import SamplingSettings
 from tuningfork.settings import Input, Settings
@@ -162,8 +163,6 @@ class Monitor:
         if not file.is_file():
             found = self._look(None)
             if self.measure and f"gold/{self.measure.name}" not in found:
-                from tuningfork.errors import RecipeError
-
                 raise RecipeError(
                     f"monitor.gold_measure: {self.measure.name} applies to none of the monitor prompts; the judge "
                     f"found {', '.join(name.removeprefix('gold/') for name in found if name.startswith('gold/'))}"
@@ -181,8 +180,16 @@ class Monitor:
         backbone = self.collector.backbone
         rollouts = self.collector.sample(self.prompts, "monitor", 1)
         scored = self.collector.score(rollouts, self.rows)
-        own, reference = (response_logprobs(backbone, rollouts, role=role) for role in ("policy", "reference"))
+        temperature = self.collector.sampling.temperature
+        own, reference = (
+            response_logprobs(backbone, rollouts, role=role, temperature=temperature)
+            for role in ("policy", "reference")
+        )
         known = [score for score in scored.scores if score is not None]
+        if not known and self.collector.reward is not None:
+            raise RunError(
+                f"none of the {len(rollouts)} responses to monitor prompts could be scored: see to the reward"
+            )
         answers = to_answers(backbone, rollouts)
         if step is not None:
             for row, answer, score in list(zip(self.rows, answers, scored.scores, strict=True))[:4]:
@@ -264,8 +271,6 @@ def load_monitor_gold(stage: StageContext, settings: MonitorSettings) -> GoldJud
 
 def deciding_measure(gold: GoldJudge, name: str | None) -> GoldMeasure:
     """The measure of this name, or the judge's first headline measure; RecipeError where there is none that has a good side."""
-    from tuningfork.errors import RecipeError
-
     known = [kind for kind in gold.measures if kind.direction != "same"]
     for kind in known:
         if kind.name == name or (name is None and kind.role == "headline"):

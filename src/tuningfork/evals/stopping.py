@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from tuningfork.model.backbone import Backbone
 
 
+SHOWN = 20
+"""Answers that go to the samples."""
+
+
 class StopProbeSettings(Settings):
     """Sampled answers of which a share has to end before the length limit."""
 
@@ -23,24 +27,31 @@ class StopProbeSettings(Settings):
     max_new_tokens: int = Field(default=128, ge=1)
     """longest answer; give the longest that a demonstration has"""
     limit: int = Field(default=64, ge=1)
-    """prompts that are asked, the first ones of the file"""
+    """prompts that are asked, the first ones of the file that leave room for an answer in the context"""
 
 
 def check_stopping(stage: StageContext, backbone: Backbone, settings: StopProbeSettings) -> None:
-    """Record the gate `stops` and the figure `stop_rate`; a few answers go to the samples."""
+    """Record the gate `stops` and the figure `stop_rate`; some answers go to the samples."""
     from tuningfork.data.demonstrations import question_rows
     from tuningfork.data.jsonl import read_jsonl
-    from tuningfork.evals.answers import answer_prompts, prompt_text
+    from tuningfork.errors import DataError
+    from tuningfork.evals.answers import answer_prompts, askable, prompt_text
     from tuningfork.rollout.settings import SamplingSettings
 
     source = stage.inputs["stop_probe.prompts"].reference
-    rows = question_rows(read_jsonl(source)[: settings.limit], source)
+    rows, num_too_long = askable(backbone, question_rows(read_jsonl(source), source), settings.limit)
+    if not rows:
+        raise DataError(f"{source}: no prompt leaves room for an answer in a context of {backbone.max_length} tokens")
+    if num_too_long:
+        stage.events.say(f"stop probe: {num_too_long:,} prompts as long as the context are left out")
     sampling = SamplingSettings(max_new_tokens=settings.max_new_tokens)
     answers = answer_prompts(backbone, rows, sampling, seed=stage.seed, purpose="stop probe").answers
     rate = sum(answer.has_ended for answer in answers) / len(answers)
-    for row, answer in list(zip(rows, answers, strict=True))[:4]:
+    for row, answer in list(zip(rows, answers, strict=True))[:SHOWN]:
         stage.sample(purpose="stop probe", prompt=prompt_text(row), response=answer.text, ended=answer.has_ended)
-    stage.figures["stop_rate"] = rate
+    stage.figures.update(stop_rate=rate, stop_answers=len(answers))
+    if num_too_long:
+        stage.figures["stop_prompts_too_long"] = num_too_long
     message = (
         f"{rate:.3f} of {len(answers)} sampled answers end within {settings.max_new_tokens} tokens "
         f"(at least {settings.minimum})"

@@ -34,8 +34,8 @@ _PACE_OVER = 20
 
 
 def storable(text: str) -> str:
-    """Text that any database takes: without NUL, halves of surrogate pairs replaced."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "�")
+    """Text that any database takes: PostgreSQL has no NUL."""
+    return text.replace("\0", "�")
 
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]

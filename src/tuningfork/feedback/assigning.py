@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, and_, exists, func, select
 from tuningfork.feedback import schema
 from tuningfork.feedback.database import Database
 from tuningfork.feedback.project import ProjectSettings
-from tuningfork.randomness import numpy_generator
+from tuningfork.randomness import derive_seed, numpy_generator, uniforms
 
 _RECLAIM_AT_ONCE = 50
 NEVER = 1e15
@@ -185,7 +185,7 @@ def _choose(connection: Connection, settings: ProjectSettings, annotator: str) -
     assignments = schema.assignments.c
     done = connection.scalar(select(func.count()).where(assignments.annotator == annotator)) or 0
     ordinary = _next_ordinary(connection, annotator)
-    draw = numpy_generator(settings.seed, "purpose", annotator, done).random()
+    draw = uniforms([derive_seed(settings.seed, "purpose", annotator, done)], 0)[0]
     if ordinary is not None and draw < settings.gold_share:
         gold = _next_gold(connection, annotator)
         if gold is not None:

@@ -29,7 +29,7 @@ from tuningfork.feedback.answers import TIE, Given
 
 SIGNIFICANCE = 0.05
 """Chance of a false alarm in a project of attentive annotators, at most."""
-MARGIN = 0.1
+MARGIN = 0.05
 """How far below the others' share an annotator may be: people differ."""
 SIDE_MARGIN = 0.05
 TIE_MARGIN = 0.2

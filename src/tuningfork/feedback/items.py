@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import and_, bindparam, func, select
 
 from tuningfork.data.judgements import Candidate
 from tuningfork.feedback import schema
 from tuningfork.feedback.database import Database
 from tuningfork.feedback.project import ProjectSettings
-from tuningfork.randomness import numpy_generator
+from tuningfork.randomness import derive_seed, uniforms
 
 _BATCH = 2000
 
@@ -80,7 +80,7 @@ def item_row(item: NewItem, settings: ProjectSettings, now: float) -> dict[str, 
 def _raters(name: str, settings: ProjectSettings) -> int:
     if settings.overlap_raters <= settings.raters or not settings.overlap_share:
         return settings.raters
-    is_overlap = numpy_generator(settings.seed, "overlap", name).random() < settings.overlap_share
+    is_overlap = uniforms([derive_seed(settings.seed, "overlap", name)], 0)[0] < settings.overlap_share
     return settings.overlap_raters if is_overlap else settings.raters
 
 
@@ -101,6 +101,16 @@ def set_priorities(database: Database, priorities: dict[str, float]) -> None:
     with database.write() as connection:
         if rows:
             connection.execute(update, rows)
+
+
+def close_rounds_before(database: Database, number: int) -> None:
+    """Ask no more of earlier rounds' items: their policy is not the current one. What is on a screen may still be judged."""
+    items = schema.items
+    is_old = and_(items.c.round < number, items.c.open_slots > 0)
+    with database.write() as connection:
+        connection.execute(
+            items.update().where(is_old).values(wanted=items.c.wanted - items.c.open_slots, open_slots=0)
+        )
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Limits:
 
     body_bytes: int = 512 * 1024
     requests: float = 20.0
-    entries: float = 0.5
+    entries: float = 3.0
     """requests with a link's token, from one address"""
 
 
@@ -164,10 +164,13 @@ class Guard:
             status, message = refusal
             await JSONResponse({"error": message}, status)(scope, receive, sending)
             return
-        try:
-            await self.app(scope, _limited(receive, self.limits.body_bytes), sending)
-        except _TooLarge:
-            await JSONResponse({"error": "the request is too large"}, 413)(scope, receive, sending)
+        if scope["method"] not in ("GET", "HEAD"):
+            body = await _body(receive, self.limits.body_bytes)
+            if body is None:
+                await JSONResponse({"error": "the request is too large"}, 413)(scope, receive, sending)
+                return
+            receive = _replayed(body, receive)
+        await self.app(scope, receive, sending)
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         """Status and message for a request that must not reach the application."""
@@ -192,7 +195,7 @@ class Guard:
 
     def _is_own(self, host: str) -> bool:
         """Whether a Host header names this server: by a name it was given, or by a number, which no foreign name can point at."""
-        name = (urlsplit(f"//{host}").hostname or "") if host.isprintable() else ""
+        name = _host_name(host)
         try:
             ipaddress.ip_address(name)
         except ValueError:
@@ -200,9 +203,17 @@ class Guard:
         return True
 
     def _origin(self, scope: Scope, host: str) -> str:
-        if self.public is not None and urlsplit(f"//{host}").hostname == self.public.hostname:
+        if self.public is not None and _host_name(host) == self.public.hostname:
             return f"{self.public.scheme}://{self.public.netloc}"
         return f"{scope['scheme']}://{host}"
+
+
+def _host_name(host: str) -> str:
+    """The name in a Host header, without its port; empty for one that is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def own_hosts(host: str) -> set[str]:
@@ -210,22 +221,30 @@ def own_hosts(host: str) -> set[str]:
     return {"localhost", host, socket.gethostname()}
 
 
-class _TooLarge(Exception):
-    """A body without a true length went over the limit."""
-
-
-def _limited(receive: Receive, limit: int) -> Receive:
-    taken = 0
-
-    async def limited() -> Message:
-        nonlocal taken
+async def _body(receive: Receive, limit: int) -> bytes | None:
+    """The whole body; None where it is longer than it may be, whatever its header said, or does not end."""
+    body = bytearray()
+    while True:
         message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > limit:
-            raise _TooLarge
-        return message
+        body += message.get("body", b"")
+        if len(body) > limit or message["type"] == "http.disconnect":
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
 
-    return limited
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """`receive` of a request whose body was read already."""
+    is_given = False
+
+    async def replayed() -> Message:
+        nonlocal is_given
+        if is_given:
+            return await receive()
+        is_given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
 
 
 def _with_headers(send: Send) -> Send:

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from tuningfork.feedback import api
+from tuningfork.feedback import api, leads, quality_api, rounds, talking
 from tuningfork.feedback.security import Guard, Limits, enter
 from tuningfork.feedback.service import Service, service_of
 
@@ -30,7 +30,17 @@ def build_app(
 ) -> ASGIApp:
     """The application of a service. `hosts`: names by which it may be called; `public_url`: its address behind a proxy."""
     pages = {name: _page(name) for name in _page_names()}
-    app = Starlette(routes=[Route("/", _index), Route("/page/{name}", _file), *api.ROUTES])
+    app = Starlette(
+        routes=[
+            Route("/", _index),
+            Route("/page/{name}", _file),
+            *api.ROUTES,
+            *leads.ROUTES,
+            *talking.ROUTES,
+            *rounds.ROUTES,
+            *quality_api.ROUTES,
+        ]
+    )
     app.state.service, app.state.pages = service, pages
     app.state.is_secure = bool(public_url and public_url.startswith("https:"))
     return Guard(app, limits or Limits(), hosts or {"localhost"}, public_url)

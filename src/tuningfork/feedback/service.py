@@ -6,7 +6,8 @@ import functools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import select
@@ -20,9 +21,10 @@ from tuningfork.feedback.database import Database
 from tuningfork.feedback.items import Counts, count
 from tuningfork.feedback.judging import Refused
 from tuningfork.feedback.project import ProjectSettings
+from tuningfork.feedback.sampler import Sampler
 from tuningfork.feedback.security import Account, account_of
 
-_COUNTED_EVERY = 2.0
+_COUNTING_SHARE = 0.05
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 BodyModel = TypeVar("BodyModel", bound="Body")
@@ -34,17 +36,27 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Trainer(Protocol):
+    """What goes on from labels to a model."""
+
+    def describe(self) -> dict[str, Any]: ...
+    def start(self) -> None: ...
+    def report(self, number: int) -> Path | None: ...
+
+
 @dataclass
 class Service:
     """A labelling project that is being served; `app.state.service` of the application."""
 
     database: Database
     settings: ProjectSettings
-    sampler: None = None
+    sampler: Sampler | None = None
     """the model to talk with, where there is one"""
+    trainer: Trainer | None = None
+    """what "Train now" starts, where there is something to train"""
     cookie: str = field(init=False)
     """name of the cookie: each project has its own, since cookies know no ports"""
-    _counts: tuple[float, Counts] | None = field(default=None, init=False)
+    _counts: tuple[float, Counts] | None = field(default=None, init=False)  # good until when
 
     def __post_init__(self) -> None:
         with self.database.read() as connection:
@@ -52,10 +64,12 @@ class Service:
         self.cookie = f"tuningfork-label-{project}"
 
     def counts(self) -> Counts:
-        """How far the project is, at most two seconds old."""
-        now = time.monotonic()
-        if self._counts is None or now - self._counts[0] > _COUNTED_EVERY:
-            self._counts = (now, count(self.database))
+        """How far the project is; of a large one a little old, so that counting takes at most a twentieth of the time."""
+        if self._counts is None or time.monotonic() > self._counts[0]:
+            started = time.monotonic()
+            found = count(self.database)
+            took = time.monotonic() - started
+            self._counts = (time.monotonic() + (took / _COUNTING_SHARE if took > 0.01 else 0.0), found)
         return self._counts[1]
 
 

@@ -6,22 +6,27 @@ import getpass
 import ipaddress
 import socket
 import webbrowser
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
 
 import uvicorn
 
+from tuningfork.data.adapters import RANKING_SHAPES
 from tuningfork.errors import RunError
 from tuningfork.feedback.database import Database
-from tuningfork.feedback.items import add_items, count
+from tuningfork.feedback.items import add_items, close_rounds_before, count
 from tuningfork.feedback.links import make_links
+from tuningfork.feedback.policy import Drawing, Filler, is_run, next_policy, open_policy, prompts_of
 from tuningfork.feedback.project import ProjectSettings, write_project
+from tuningfork.feedback.rounds import Rounds
+from tuningfork.feedback.sampler import Sampler
 from tuningfork.feedback.security import Limits, own_hosts
 from tuningfork.feedback.server import build_app, server_config
 from tuningfork.feedback.service import Service
 from tuningfork.feedback.sources import items_of, open_source
+from tuningfork.serve.models import find_models
 
 Say = Callable[[str], None]
 
@@ -54,24 +59,105 @@ class Where:
         return Path("label.links") if "://" in self.database else Path(f"{self.database}.links")
 
 
-def label(
-    source: str | None, settings: ProjectSettings, where: Where, *, gold: Sequence[str] = (), say: Say = print
-) -> None:
-    """Serve the labelling page until Ctrl-C. RunError where the port is taken or the database cannot be opened."""
+@dataclass(frozen=True)
+class What:
+    """What is labelled, beside what the database holds already."""
+
+    source: str | None = None
+    """a file of preferences, rankings, judgements or prompts; or a run, whose policy is sampled"""
+    model: str | None = None
+    """a run or a model's folder that answers prompts; of a run as source it is the run"""
+    prompts: str | None = None
+    """prompts for a run's policy; empty takes those it trained on"""
+    drawing: Drawing = field(default_factory=Drawing)
+    """how answers are drawn"""
+    gold: tuple[str, ...] = ()
+    """files of items with known answers"""
+    recipe: str | None = None
+    """what "Train now" runs, with `model` and `data` filled in"""
+
+
+def label(what: What, settings: ProjectSettings, where: Where, say: Say = print) -> None:
+    """Serve the labelling page until Ctrl-C. TuningforkError where there is nothing to label, or it cannot be served."""
     database = Database.open(where.database)
     write_project(database, settings)
-    if source is not None:
-        added = add_items(database, items_of(open_source(source), seed=settings.seed), settings)
-        say(f"{source}: {added:,} new items")
-    for file in gold:
+    model = what.source if what.source and is_run(what.source) else what.model
+    sampler = open_policy(model, what.drawing, settings.seed) if model else None
+    service = Service(database, settings, sampler=sampler)
+    filler = _fill(service, what, sampler, say)
+    for file in what.gold:
         added = add_items(database, items_of(open_source(file), seed=settings.seed, is_gold=True), settings)
         say(f"{file}: {added:,} new items with known answers")
     counts = count(database)
-    if not counts.wanted:
-        raise RunError("there is nothing to label; name a file, e.g. `tuningfork label pairs.jsonl`")
-    say(f"{where.database}: {counts.judged:,} of {counts.wanted:,} judgements")
-    serve(Service(database, settings), where, say)
-    database.close()
+    if not counts.wanted and sampler is None:
+        raise RunError("there is nothing to label; name a file or a run, e.g. `tuningfork label pairs.jsonl`")
+    say(f"{database.shown}: {counts.judged:,} of {counts.wanted:,} judgements")
+    loop = Loop(service, what, filler) if model and what.recipe else None
+    try:
+        serve(service, where, say)
+    finally:
+        for part in (loop, sampler, filler):
+            if part is not None:
+                part.stop()
+        database.close()
+
+
+def _fill(service: Service, what: What, sampler: Sampler | None, say: Say) -> Filler | None:
+    """Put what is to be labelled into the database, at once or as it is drawn."""
+    settings, source = service.settings, what.source
+    if source is None:
+        return None
+    if not is_run(source):
+        data = open_source(source)
+        if data.shape in RANKING_SHAPES:
+            added = add_items(service.database, items_of(data, seed=settings.seed), settings)
+            say(f"{source}: {added:,} new items")
+            return None
+    if sampler is None:
+        raise RunError(f"{source} holds prompts; say with --model which run or model answers them")
+    prompts = prompts_of(what.prompts or source, settings.seed)
+    say(f"{what.prompts or source}: {len(prompts):,} prompts, answered by {sampler.models[0]} as they are needed")
+    filler = Filler(service.database, settings, sampler, prompts)
+    filler.start()
+    return filler
+
+
+class Loop:
+    """Labels, training, and labels of the new policy: what "Train now" starts, and what follows from it."""
+
+    def __init__(self, service: Service, what: What, filler: Filler | None) -> None:
+        assert service.sampler is not None and what.recipe is not None
+        self.service, self.what, self.filler = service, what, filler
+        folder = Path("runs") / "label-rounds"
+        if service.database.is_sqlite:
+            folder = Path(f"{service.database.shown}.rounds")
+        self.rounds = Rounds(service.database, folder, what.recipe, service.sampler.models[0], self._learnt)
+        service.trainer = self.rounds
+
+    def stop(self) -> None:
+        """End what is running."""
+        self.rounds.stop()
+        if self.service.sampler is not None:
+            self.service.sampler.stop()
+        if self.filler is not None:
+            self.filler.stop()
+
+    def _learnt(self, run: Path, number: int) -> str:
+        """Go on with the model of a finished round; where prompts are drawn from, its answers are labelled next."""
+        old = self.service.sampler
+        assert old is not None
+        model = find_models(run).after
+        sampler = next_policy(old, self.what.drawing, model)
+        self.service.sampler = sampler
+        if self.filler is not None:
+            self.filler.stop()
+            close_rounds_before(self.service.database, number)
+            self.filler = Filler(
+                self.service.database, self.service.settings, sampler, self.filler.prompts, round_number=number
+            )
+            self.filler.start()
+        old.stop()
+        return str(model)
 
 
 def serve(service: Service, where: Where, say: Say) -> None:
@@ -81,7 +167,7 @@ def serve(service: Service, where: Where, say: Say) -> None:
     base = where.public_url or f"http://{_shown_host(where.host)}:{port}"
     lead = where.lead or _user()
     tokens = make_links(service.database, where.links_file, lead, where.annotators, renew=where.new_links)
-    links = {name: f"{base}/?{urlencode({'token': token})}" for name, token in tokens.items()}
+    links = {name: link_of(base, token) for name, token in tokens.items()}
     say("")
     for name, link in links.items():
         say(f"{name}{' (lead)' if name == lead else ''}: {link}")
@@ -97,6 +183,11 @@ def serve(service: Service, where: Where, say: Say) -> None:
         public_url=where.public_url,
     )
     uvicorn.Server(server_config(app, host, port)).run(sockets=[listener])
+
+
+def link_of(base: str, token: str) -> str:
+    """The address that lets the holder of a token in."""
+    return f"{base}/?{urlencode({'token': token})}"
 
 
 def listen(host: str, port: int) -> socket.socket:

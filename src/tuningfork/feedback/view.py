@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from tuningfork.data.dialogue import is_tagged, tagged_messages
 from tuningfork.feedback.assigning import Assigned
 
 PIECE = 20_000
@@ -57,7 +58,11 @@ def text_of(assigned: Assigned, part: str, index: int) -> str | None:
 
 
 def _turns(item: RowMapping) -> list[dict[str, Any]]:
-    """The prompt as turns; a plain prompt is one turn without a role."""
-    if not item["messages"]:
+    """The prompt as turns; a plain prompt is one turn without a role, one of `Human:` and `Assistant:` paragraphs several."""
+    messages = item["messages"]
+    if not messages and is_tagged(item["prompt"]):
+        messages = tagged_messages(item["prompt"])
+        messages = messages[:-1] if messages and not messages[-1]["content"] else messages
+    if not messages:
         return [{"role": "", "text": item["prompt"]}]
-    return [{"role": str(message["role"]), "text": str(message["content"])} for message in item["messages"]]
+    return [{"role": str(message["role"]), "text": str(message["content"])} for message in messages]

@@ -8,6 +8,7 @@ beta (P - R) is the reward that the policy is optimal for, up to a constant of t
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -54,6 +55,11 @@ def finish(
         losses = losses + settings.nll_coefficient * nll
         metrics["chosen_nll"] = nll.detach()
     return losses, metrics
+
+
+def log_2(batch: PairLogprobs, settings: object) -> Tensor:
+    """Losses (B,) of the sigmoid kind where the policy is still the reference: log 2 for every pair."""
+    return batch.chosen.detach().new_full(batch.chosen.shape, math.log(2.0))
 
 
 def pair_metrics(losses: Tensor, margins: Tensor) -> dict[str, Tensor]:

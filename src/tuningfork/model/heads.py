@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tuningfork.errors import ModelError
 from tuningfork.randomness import generator
+from tuningfork.tensors import at_least_fp32
 
 VALUE_HEAD_FILE = "value_head.safetensors"
 
@@ -40,7 +41,7 @@ class ValueHead(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Values (B, T) of hidden states (B, T, D)."""
         with torch.autocast(hidden.device.type, enabled=False):
-            hidden = hidden.float()
+            hidden = at_least_fp32(hidden)
             if self.inner is not None:
                 hidden = self.inner(hidden).relu()
             return self.out(hidden).squeeze(-1)
@@ -63,12 +64,13 @@ class ValueHead(nn.Module):
         return head
 
 
-def reward_head(hidden_size: int, seed: int, init: Literal["normal", "zero"] = "normal") -> nn.Linear:
-    """A new scalar head: normal with std 1 / sqrt(d + 1) (lm-human-preferences), or zero, so that every text starts equal.
+def reward_head(hidden_size: int, seed: int, init: Literal["normal", "zero"] = "normal", outputs: int = 1) -> nn.Linear:
+    """A new head, scalar or with several outputs: normal with std 1 / sqrt(d + 1) (lm-human-preferences), or zero, so that
+    every text starts equal.
 
     It has no bias: a comparison loss cannot see one, and the reward model's normalisation carries the offset.
     """
-    head = nn.Linear(hidden_size, 1, bias=False)
+    head = nn.Linear(hidden_size, outputs, bias=False)
     with torch.no_grad():
         if init == "zero":
             head.weight.zero_()

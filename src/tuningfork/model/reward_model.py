@@ -1,16 +1,17 @@
-"""The reward model: trunk, pooling, scalar head and normalisation, saved and loaded as one artifact.
+"""The reward model: trunk, pooling, head and normalisation, saved and loaded as one artifact.
 
-The folder is a `...ForSequenceClassification` with one label, as transformers knows it; with last-token pooling
-transformers computes the same raw score. What transformers does not know stands in config.json under `tuningfork`.
+The folder is a `...ForSequenceClassification` with one label (or one for each criterion), as transformers knows it; with
+last-token pooling transformers computes the same raw scores. What transformers does not know stands in config.json under
+`tuningfork`; docs/reward-models.md has the few lines that score with any pooling and no Tuningfork.
 """
 
 from __future__ import annotations
 
-import copy
-import hashlib
+import shutil
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,22 +21,30 @@ from tuningfork.model.adapters import OWN, merged_state
 from tuningfork.model.backbone import Backbone
 from tuningfork.model.heads import reward_head
 from tuningfork.model.hub import check_folder, load_config, load_tokenizer, load_weights, local_folder
+from tuningfork.model.pooling import READS_RESPONSE, AttentionQuery, Pooling, pool
+from tuningfork.model.reward_artifact import base_fingerprint, classifier_shell, free_role
 from tuningfork.model.saving import ADAPTER_FOLDER, save_adapter
 from tuningfork.runtime import Runtime
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+_FORMAT_VERSION = 2
+"""2: criteria, the poolings max and attention, fitness."""
 
-Pooling = Literal["last", "mean_response", "mean_all"]
-"""Where the head reads: the last real token, the mean over response tokens, or the mean over all real tokens."""
 
-_FORMAT_VERSION = 1
+@dataclass(frozen=True)
+class Criterion:
+    """One head of several: its part of the score is weight * (raw - mean) / deviation."""
+
+    weight: float
+    mean: float = 0.0
+    deviation: float = 1.0
 
 
 class RewardModel:
     """Scores of token sequences. `gain` and `bias` put scores on a common scale: score = gain * raw + bias.
 
-    `template` records how prompt and response were put together for training; the artifact carries it along.
+    With `criteria` (name -> Criterion) the head has one output for each, and raw is the sum of their parts.
+    `template` records how prompt and response were put together for training (`data.reward_inputs`), `fitness` what the card
+    found: {"usable": bool, "reason": str}. The artifact carries both along.
     """
 
     def __init__(
@@ -48,10 +57,17 @@ class RewardModel:
         bias: float = 0.0,
         template: Mapping[str, Any] | None = None,
         role: str = "policy",
+        criteria: Mapping[str, Criterion] | None = None,
+        query: AttentionQuery | None = None,
     ) -> None:
-        self.backbone, self.head, self.role = backbone, head, role
+        assert head.out_features == max(1, len(criteria or {}))
+        assert (query is not None) == (pooling == "attention")
+        self.backbone, self.head, self.role, self.query = backbone, head, role, query
         self.pooling: Pooling = pooling
         self.gain, self.bias, self.template = gain, bias, dict(template or {})
+        self.criteria = dict(criteria or {})
+        self.fitness: dict[str, Any] = {}
+        self._saved: tuple[str | None, Path | None] | None = None  # base and adapter of the folder it was read from
 
     @classmethod
     def create(
@@ -62,42 +78,95 @@ class RewardModel:
         seed: int,
         template: Mapping[str, Any] | None = None,
         init: Literal["normal", "zero"] = "normal",
+        criteria: Mapping[str, float] | None = None,
     ) -> RewardModel:
-        """A new head on `backbone`; which of the backbone's parameters train is not changed."""
-        head = reward_head(backbone.hidden_size, seed, init).to(backbone.device)
-        return cls(backbone, head, pooling, template=template)
+        """A new head on `backbone`, with an output for each of `criteria` (name -> weight); which of the backbone's parameters
+        train is not changed."""
+        head = reward_head(backbone.hidden_size, seed, init, max(1, len(criteria or {}))).to(backbone.device)
+        query = AttentionQuery(backbone.hidden_size).to(backbone.device) if pooling == "attention" else None
+        weighted = {name: Criterion(weight) for name, weight in (criteria or {}).items()}
+        return cls(backbone, head, pooling, template=template, criteria=weighted, query=query)
+
+    @property
+    def reads_response(self) -> bool:
+        """Whether a prompt without a response has no score."""
+        return self.pooling in READS_RESPONSE
+
+    @property
+    def can_share(self) -> bool:
+        """Whether a policy on the same base can lend it its trunk: the base's weights did not train."""
+        if self._saved is not None:
+            return self._saved[0] is not None
+        return self._has_adapter or not self.backbone.trainable_parameters()
+
+    @property
+    def _has_adapter(self) -> bool:
+        return self.backbone.peft is not None and OWN in self.backbone.peft.peft_config
 
     def modules(self) -> dict[str, nn.Module]:
-        """What the training loop trains: the trunk and the head."""
-        return {"policy": self.backbone.model, "head": self.head}
+        """What the training loop trains: the trunk, the head, and the query of attention pooling."""
+        found: dict[str, nn.Module] = {"policy": self.backbone.model, "head": self.head}
+        return found | ({"query": self.query} if self.query is not None else {})
 
     def score(self, ids: Tensor, mask: Tensor, response_mask: Tensor | None = None) -> Tensor:
         """Scores (B,) in fp32 of prompt and response together.
 
-        ids (B, T); mask (B, T) bool; response_mask (B, T) bool is needed by the pooling `mean_response` only.
+        ids (B, T); mask (B, T) bool; response_mask (B, T) bool is needed by poolings over the response only.
         """
-        hidden = self.backbone.hidden(ids, mask, role=self.role)
-        return self.score_hidden(hidden, mask, response_mask)
+        return self.total(self.raw_scores(ids, mask, response_mask))
+
+    def raw_scores(self, ids: Tensor, mask: Tensor, response_mask: Tensor | None = None) -> Tensor:
+        """What the head gives, (B, C) in fp32: one number, or one for each criterion."""
+        return self._read(self._hidden(ids, mask), mask, response_mask)
 
     def score_hidden(self, hidden: Tensor, mask: Tensor, response_mask: Tensor | None = None) -> Tensor:
         """Scores (B,) of the trunk's hidden states (B, T, D)."""
+        return self.total(self._read(hidden, mask, response_mask))
+
+    def parts(self, raw: Tensor) -> dict[str, Tensor]:
+        """Parts (B,) of the scores by criterion, from `raw_scores` (B, C); they and the bias add up to the scores."""
+        columns = zip(self.criteria.items(), raw.unbind(-1), strict=True)
+        return {name: self.gain * c.weight * (column - c.mean) / c.deviation for (name, c), column in columns}
+
+    def _hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+        with self.backbone.role(self.role):
+            return self.backbone.hidden(ids, mask)
+
+    def _read(self, hidden: Tensor, mask: Tensor, response_mask: Tensor | None) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):
-            pooled = pool(hidden.float(), mask, self.pooling, response_mask)
-            return self.gain * self.head(pooled).squeeze(-1) + self.bias
+            query = None if self.query is None else self.query.query
+            return self.head(pool(hidden.float(), mask, self.pooling, response_mask, query))
+
+    def total(self, raw: Tensor) -> Tensor:
+        """Scores (...) of what the head gave (..., C)."""
+        with torch.autocast(raw.device.type, enabled=False):
+            if not self.criteria:
+                return self.gain * raw.squeeze(-1) + self.bias
+            return sum(self.parts(raw).values(), torch.zeros_like(raw[..., 0])) + self.bias
 
     def prefix_scores(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Scores (B, T) in fp32 of each text up to and including every column; padding on the right.
 
-        One forward gives them all, because a causal trunk's state does not know what follows. Not for the pooling
-        `mean_response`, which has no score before the first response token.
+        One forward gives them all, because a causal trunk's state does not know what follows. Not for poolings over the
+        response, which have no score before its first token.
         """
-        assert self.pooling != "mean_response", "a prompt without a response has no score under mean_response"
-        hidden = self.backbone.hidden(ids, mask, role=self.role)
+        assert not self.reads_response, f"a prompt without a response has no score under {self.pooling}"
+        hidden = self._hidden(ids, mask)
         with torch.autocast(hidden.device.type, enabled=False):
             states = hidden.float() * mask[..., None]
             if self.pooling == "mean_all":
                 states = states.cumsum(1) / mask.cumsum(1).clamp(min=1)[..., None]
-            return self.gain * self.head(states).squeeze(-1) + self.bias
+            return self.total(self.head(states))
+
+    def standardise(self, raw: Tensor) -> None:
+        """Put the criteria on one scale: the raw scores (N, C) of each get mean 0 and deviation 1, so that weights compare."""
+        means, deviations = raw.double().mean(0), raw.double().std(0, correction=0)
+        for index, (name, criterion) in enumerate(self.criteria.items()):
+            if not float(deviations[index]) > 0:
+                raise ModelError(
+                    f"the reward model gives every reference sample the same {name}; it has learnt nothing of it"
+                )
+            self.criteria[name] = Criterion(criterion.weight, float(means[index]), float(deviations[index]))
 
     def normalise(self, scores: Tensor, mean: float = 0.0, std: float = 1.0) -> None:
         """Choose gain and bias so that these scores (N,), made with the present ones, get this mean and deviation."""
@@ -112,7 +181,8 @@ class RewardModel:
 
         With `verify` the folder is loaded again and must give the same scores.
         """
-        has_adapter = self.backbone.peft is not None and OWN in self.backbone.peft.peft_config
+        base = base_fingerprint(self.backbone) if self.can_share else None
+        base, adapter = self._saved or (base, None)
         facts = {
             "version": _FORMAT_VERSION,
             "kind": "reward_model",
@@ -120,16 +190,23 @@ class RewardModel:
             "gain": self.gain,
             "bias": self.bias,
             "template": self.template,
-            "base": base_fingerprint(self.backbone) if has_adapter else None,
+            "criteria": [{"name": name, **asdict(criterion)} for name, criterion in self.criteria.items()],
+            "fitness": self.fitness,
+            "start_ids": list(self.backbone.start_ids),
+            "base": base,
         }
         folder.mkdir(parents=True, exist_ok=True)
-        shell = _classifier_shell(self.backbone.model, facts)
+        shell = classifier_shell(self.backbone.model, facts, self.head.out_features)
         prefix = f"{self.backbone.model.base_model_prefix}."
         state = {k: v for k, v in merged_state(self.backbone.model).items() if k.startswith(prefix)}
         state["score.weight"] = self.head.weight.detach()
+        if self.query is not None:
+            self.query.save(folder)
         shell.save_pretrained(folder, state_dict=state)
         self.backbone.tokenizer.save_pretrained(folder)
-        if has_adapter:
+        if adapter is not None:
+            shutil.copytree(adapter, folder / ADAPTER_FOLDER, dirs_exist_ok=True)
+        elif self._has_adapter:
             save_adapter(self.backbone, folder / ADAPTER_FOLDER)
         if verify:
             self._verify(folder)
@@ -147,16 +224,17 @@ class RewardModel:
     def load(cls, source: str | Path, runtime: Runtime, backbone: Backbone | None = None) -> RewardModel:
         """Read a reward model, frozen; ModelError when the head is missing.
 
-        With `backbone`, a reward model that is an adapter over the same base weights is attached to it as the role
-        `reward`, which saves a second trunk; if the base differs, the merged trunk is loaded by itself.
+        With `backbone`, a reward model that is an adapter, or only a head, over the same base weights reads the trunk of it (an
+        adapter as the role `reward`), which saves a second trunk; if the base differs, its own trunk is loaded.
         """
         folder = local_folder(source)
         if folder is not None:
             check_folder(folder)
         config = load_config(source)
-        if config.num_labels != 1:
-            raise ModelError(f"{source} has {config.num_labels} labels; a reward model has one score (num_labels 1)")
         facts = getattr(config, "tuningfork", None) or {}
+        criteria = {one.pop("name"): Criterion(**one) for one in map(dict, facts.get("criteria") or [])}
+        if config.num_labels != max(1, len(criteria)):
+            raise ModelError(f"{source} has {config.num_labels} labels; a reward model has one score (num_labels 1)")
         if facts.get("version", _FORMAT_VERSION) > _FORMAT_VERSION:
             raise ModelError(f"{source} was saved by a newer Tuningfork; update to read it")
         model = load_weights(source, "AutoModelForSequenceClassification", torch.float32)
@@ -165,67 +243,29 @@ class RewardModel:
             raise ModelError(f"{source} ({type(model).__name__}) has no plain scalar head called `score`")
         role = "policy"
         if backbone is not None and folder is not None and facts.get("base") == base_fingerprint(backbone):
-            backbone.attach_adapter(folder / ADAPTER_FOLDER, "reward")
-            role = "reward"
+            role = "reference"  # a head on frozen weights: those that the policy has without its own adapter
+            if (folder / ADAPTER_FOLDER).is_dir():
+                role = free_role(backbone)
+                backbone.attach_adapter(folder / ADAPTER_FOLDER, role)
         else:
             backbone = Backbone(model, load_tokenizer(source), str(source))
             model.requires_grad_(False).to(runtime.device)  # type: ignore[arg-type]
-        return cls(
+        pooling: Pooling = facts.get("pooling", "last")
+        query = None
+        if pooling == "attention" and folder is not None:
+            query = AttentionQuery.load(folder).requires_grad_(False).to(runtime.device)
+        loaded = cls(
             backbone,
             head.requires_grad_(False).to(runtime.device),
-            facts.get("pooling", "last"),
+            pooling,
             gain=facts.get("gain", 1.0),
             bias=facts.get("bias", 0.0),
             template=facts.get("template"),
             role=role,
+            criteria=criteria,
+            query=query,
         )
-
-
-def pool(hidden: Tensor, mask: Tensor, pooling: Pooling, response_mask: Tensor | None = None) -> Tensor:
-    """Pooled states (B, D) of hidden states (B, T, D).
-
-    The last token is the last column whose mask is set: never a search for pad ids, never the last column as such.
-    """
-    if pooling == "last":
-        columns = torch.arange(mask.shape[1], device=mask.device)
-        last = torch.where(mask, columns, -1).amax(1)  # (B,)
-        assert bool((last >= 0).all()), "a row without a real token has no score"
-        return hidden[torch.arange(len(hidden), device=hidden.device), last]
-    if pooling == "mean_response":
-        assert response_mask is not None, "mean_response pooling needs the response mask"
-        mask = response_mask & mask
-    weights = mask.to(hidden.dtype).unsqueeze(-1)  # (B, T, 1)
-    total = weights.sum(1)
-    assert bool((total > 0).all()), "a row without a pooled token has no score"
-    return (hidden * weights).sum(1) / total
-
-
-def base_fingerprint(backbone: Backbone) -> str:
-    """A hash of the trunk's frozen base weights, adapters left out: up to 4,096 numbers of every matrix."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, parameter in sorted(backbone.trunk.named_parameters()):
-        if ".lora_" in name:
-            continue
-        values = parameter.detach().flatten()
-        sample = values[:: max(1, len(values) // 4096)].float().cpu().contiguous()
-        digest.update(f"{name.replace('.base_layer.', '.')} {tuple(parameter.shape)}".encode())
-        digest.update(sample.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _classifier_shell(model: PreTrainedModel, facts: dict[str, Any]) -> PreTrainedModel:
-    """The one-label classifier of the same architecture, without storage: it only knows how to write itself."""
-    from transformers import AutoModelForSequenceClassification
-
-    config = copy.deepcopy(model.config)
-    config.num_labels = 1
-    config.problem_type = "regression"
-    config.tuningfork = facts
-    try:
-        with torch.device("meta"):
-            shell = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
-    except ValueError as error:
-        raise ModelError(
-            f"transformers has no sequence classifier for {config.model_type}; use another base"
-        ) from error
-    return shell
+        loaded.fitness = dict(facts.get("fitness") or {})
+        kept = folder / ADAPTER_FOLDER if folder is not None and (folder / ADAPTER_FOLDER).is_dir() else None
+        loaded._saved = (facts.get("base"), kept)
+        return loaded

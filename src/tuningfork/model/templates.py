@@ -8,15 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tuningfork.errors import DataError
+from tuningfork.model.messages import Message, Written, for_template, marked
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Message = Mapping[str, str]
-"""`{"role": ..., "content": ...}`."""
+THINKS = "{#- answers begin where the generation prompt ends: what is thought before them is learnt too -#}"
+"""In front of a template: the model was trained on reasoning, so no prompt ends with an empty block of thoughts."""
+
+
+def learns_reasoning(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer's template says so; see `THINKS`."""
+    return THINKS in template_text(tokenizer)
 
 
 class TemplateRefusal(DataError):
@@ -25,21 +31,29 @@ class TemplateRefusal(DataError):
 
 @dataclass(frozen=True)
 class Piece:
-    """Consecutive text of a rendering: a message's whole content, or (`message` None) what the template writes."""
+    """Consecutive text of a rendering: one text of a message, or (`message` None) what the template writes."""
 
     text: str
     message: int | None = None
+    written: Written | None = None
 
 
-def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, asks: bool = False) -> str:
+def render(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Message],
+    *,
+    asks: bool = False,
+    tools: Sequence[Mapping[str, Any]] = (),
+    arguments_as_text: bool = False,
+) -> str:
     """The template's own rendering; with `asks` it ends with the generation prompt. TemplateRefusal when it raises."""
     from jinja2.exceptions import TemplateError
 
     template_text(tokenizer)  # its absence has a message of its own
+    given = [for_template(message, arguments_as_text=arguments_as_text) for message in messages]
+    more: dict[str, Any] = {"tools": [dict(tool) for tool in tools]} if tools else {}
     try:
-        text = tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=asks
-        )
+        text = tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=asks, **more)
     except (
         TemplateError,
         ArithmeticError,
@@ -53,41 +67,62 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, a
     return cast(str, text)
 
 
-def split_rendering(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[Piece]:
-    """The rendering in pieces: every content that is not blank is rendered as a sentinel and found again.
+def split_rendering(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Message],
+    *,
+    asks: bool = False,
+    tools: Sequence[Mapping[str, Any]] = (),
+    arguments_as_text: bool = False,
+) -> list[Piece]:
+    """The rendering in pieces: every text of a message that is not blank is rendered as a sentinel and found again.
 
-    Blank contents stay in the template's text. TemplateRefusal when a content does not come out exactly once.
+    Blank texts stay in the template's text. TemplateRefusal when one does not come out exactly once.
     """
-    keys = _sentinels(tokenizer, messages)
-    marked = [
-        {**message, "content": keys[index]} if message["content"].strip() else message
-        for index, message in enumerate(messages)
-    ]
-    text = render(tokenizer, marked)
+    nonce = _nonce(tokenizer, messages)
+    found: dict[str, Piece] = {}
+    given = []
     for index, message in enumerate(messages):
-        count = text.count(keys[index])
-        if message["content"].strip() and count != 1:
-            raise TemplateRefusal(
-                f"the chat template writes the text of message {index + 1} ({message['role']}) "
-                f"{'not at all' if count == 0 else f'{count} times'}"
-            )
-    pieces = []
-    for part in re.split(f"({'|'.join(keys)})", text):
-        if part in keys:
-            number = keys.index(part)
-            pieces.append(Piece(messages[number]["content"], number))
-        elif part:
-            pieces.append(Piece(part))
-    return pieces
+
+        def mark(written: Written, index: int = index) -> str:
+            key = f"CONTENT{nonce}X{len(found)}X"
+            found[key] = Piece(written.text, index, written)
+            return key
+
+        given.append(marked(message, mark, arguments_as_text=arguments_as_text))
+    text = render(tokenizer, given, asks=asks, tools=tools, arguments_as_text=arguments_as_text)
+    for key, piece in found.items():
+        count = text.count(key)
+        if count != 1:
+            raise TemplateRefusal(_lost(piece, messages, count))
+    parts = re.split(f"({'|'.join(found)})", text) if found else [text]
+    return [found.get(part) or Piece(part) for part in parts if part]
 
 
-def _sentinels(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[str]:
-    """One word for each message that stands neither in a content nor in the template, none part of another."""
-    taken = "\0".join([template_text(tokenizer), *(message["content"] for message in messages)])
+def _lost(piece: Piece, messages: Sequence[Message], count: int) -> str:
+    assert piece.message is not None and piece.written is not None
+    role, field = messages[piece.message]["role"], piece.written.field
+    if field != "text" and not count:
+        hint = (
+            "; templates that know it may drop that of earlier answers, so give each answer a row of its own"
+            if field == "reasoning" and piece.message < len(messages) - 1
+            else ""
+        )
+        return (
+            f"the chat template drops the {field} of message {piece.message + 1} ({role}); remove it, or use a template "
+            f"that writes it{hint}"
+        )
+    how_often = "not at all" if count == 0 else f"{count} times"
+    return f"the chat template writes the {field} of message {piece.message + 1} ({role}) {how_often}"
+
+
+def _nonce(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> int:
+    """A number whose sentinels stand neither in a message nor in the template; none is part of another."""
+    taken = "\0".join([template_text(tokenizer), *map(str, messages)])
     nonce = 0
     while f"CONTENT{nonce}X" in taken:
         nonce += 1
-    return [f"CONTENT{nonce}X{index}X" for index in range(len(messages))]
+    return nonce
 
 
 def template_text(tokenizer: PreTrainedTokenizerBase) -> str:

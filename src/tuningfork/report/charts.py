@@ -115,6 +115,23 @@ def line_chart(series: Sequence[Points], title: str, x_label: str = "step") -> M
     )
 
 
+def share_chart(value: float, ci95: tuple[float, float] | None, words: str, reference: float | None = None) -> Markup:
+    """A share from 0 to 1 as a dot with its interval; `reference` is a line across."""
+
+    def x(share: float) -> float:
+        return round(6 + 188 * min(1.0, max(0.0, share)), 1)
+
+    parts = ['<line class="axis" x1="6" x2="194" y1="12" y2="12"/>']
+    if reference is not None:
+        parts.append(f'<line class="bound" x1="{x(reference)}" x2="{x(reference)}" y1="2" y2="22"/>')
+    if ci95 is not None:
+        width = max(1.0, x(ci95[1]) - x(ci95[0]))
+        parts.append(f'<rect class="interval unsure" x="{x(ci95[0])}" y="7" width="{width:.1f}" height="10" rx="2"/>')
+    parts.append(f'<circle class="dot" cx="{x(value)}" cy="12" r="3.6"/>')
+    between = f", 95 % interval {figure(ci95[0])} to {figure(ci95[1])}" if ci95 else ""
+    return _svg(200, 24, parts, f"{words}: {figure(value)}{between}", "spark")
+
+
 def share_bar(parts: Sequence[tuple[str, float]]) -> Markup:
     """How a total is made up, as one bar; widths below half a percent are not drawn."""
     total = sum(value for _, value in parts)

@@ -33,6 +33,8 @@ class StageRun:
     card: str
     audit: Row = field(default_factory=dict)
     """what was found in the data before training; empty where the stage made no audit"""
+    reward_card: Row = field(default_factory=dict)
+    """what held-out feedback says of a reward model; empty for other stages"""
 
     @property
     def gates(self) -> list[Row]:
@@ -175,6 +177,7 @@ def _read_stage(folder: Path, seed: int | None, notes: list[str]) -> StageRun:
         shown=list(_read_rows(folder / "shown.jsonl", notes)),
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
         audit=_read_object(folder / "audit.json", notes),
+        reward_card=_read_object(folder / "card.json", notes),
     )
 
 

@@ -14,6 +14,7 @@ from tuningfork.evals import numbers
 from tuningfork.report import charts, race, views
 from tuningfork.report.data import data_view
 from tuningfork.report.folder import RunFolder, StageRun, read_run
+from tuningfork.report.reward_card import reward_cards
 from tuningfork.report.untrusted import plain, show, show_change
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -71,6 +72,7 @@ def render_page(run: RunFolder) -> str:
         samples=views.samples(run),
         shown=views.shown(run),
         regressions=views.regressions(run),
+        reward_cards=reward_cards(run),
         environment=_environment(run),
         settings_text=_settings_text,
         show_change=show_change,

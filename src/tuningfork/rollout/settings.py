@@ -47,3 +47,14 @@ class SamplingSettings(Settings):
         if self.least_entropy and self.temperature == 1.0:
             raise ValueError("least_entropy has no effect at temperature 1")
         return self
+
+    @property
+    def filters(self) -> list[str]:
+        """Settings that make samples come from another distribution than that of the model at this temperature."""
+        values = {
+            "top_k": self.top_k,
+            "top_p": 1 - self.top_p,
+            "floor": self.floor,
+            "least_entropy": self.least_entropy,
+        }
+        return [name for name, value in values.items() if value]

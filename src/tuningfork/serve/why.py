@@ -30,14 +30,13 @@ def why(run: Path, prompt: str) -> None:
     from tuningfork.evals.answers import answer_prompts
     from tuningfork.evals.logprobs import response_logprobs
     from tuningfork.model.loading import load_backbone
-    from tuningfork.model.reward_model import RewardModel
     from tuningfork.reward.base import Item
-    from tuningfork.reward.kinds.learned import Learned
+    from tuningfork.reward.kinds.learned import open_folder
 
     sampling = SamplingSettings.model_validate(models.settings.get("sampling") or {"max_new_tokens": 40})
     prompt = prompt if prompt.endswith(models.prompt_ending) else prompt + models.prompt_ending
     before, after = load_backbone(models.before, runtime), load_backbone(models.after, runtime)
-    reward = Learned(RewardModel.load(models.reward, runtime), after.tokenizer) if models.reward else None
+    reward = open_folder(models.reward, runtime, after.tokenizer) if models.reward else None
     console = Console()
     row = {"id": "why", "prompt": prompt}
     for name, model in (("before", before), ("after", after)):
@@ -59,4 +58,5 @@ def why(run: Path, prompt: str) -> None:
                 [Item(prompt, found.answers[0].text, row, rollout.prompt_ids, rollout.response_ids)]
             )
             parts = ", ".join(f"{part} {value:+.3f}" for part, value in score.parts.items())
-            console.print(f"reward of this answer: {score.total:+.3f}" + (f" ({parts})" if parts else ""))
+            total = "none" if score.total is None else f"{score.total:+.3f}"
+            console.print(f"reward of this answer: {total}" + (f" ({parts})" if parts else ""))

@@ -127,7 +127,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         measures.append(
             perplexity_measure(before, after, texts, settings.text_length, seed=stage.seed, largest_ratio=ratio)
         )
-    nats = kl_per_sequence(after, before, second.rollouts)
+    nats = kl_per_sequence(after, before, second.rollouts, settings.sampling.temperature)
     kl = sum(nats) / len(nats)
     if settings.kl_limit is not None:
         stage.gate("kl", kl <= settings.kl_limit, f"{kl:.2f} nats a response (at most {settings.kl_limit:g})", kl=kl)

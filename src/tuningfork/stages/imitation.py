@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from tuningfork.model.backbone import Backbone
 
 
+SHOWN = 20
+"""Prompts of each side whose answers go to the samples, spread evenly."""
+_KNOWN = {
+    "facts": ("teacher_is_better", "the teacher is right in {}, the student was in {}"),
+    "probe": ("teacher_knows_more", "probability of a right word {} for the teacher, {} for the student before"),
+}
+"""Measures in which the teacher has to be clearly better, or the check says nothing."""
+
+
 class StageSettings(Settings):
     """Settings of the stage `imitation`."""
 
@@ -70,11 +79,10 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     stage.figures["verdict"] = kind
     stage.events.say(text)
     for one in findings:
-        if one.name == "facts":
-            message = (
-                f"{one.side}: the teacher is right in {one.gap.after:.3f}, the student was in {one.change.before:.3f}"
-            )
-            stage.gate(f"teacher_is_better_{one.side}", one.teacher_is_better, message)
+        if one.name in _KNOWN:
+            name, says = _KNOWN[one.name]
+            teacher, student = f"{one.gap.after:.3f}", f"{one.change.before:.3f}"
+            stage.gate(f"{name}_{one.side}", one.teacher_is_better, f"{one.side}: {says.format(teacher, student)}")
 
 
 def _rows(stage: StageContext, side: Side) -> list[dict[str, Any]]:
@@ -133,7 +141,8 @@ def _one_side(
         if where:
             chosen = Values(*([each[index] for index in where] for each in (found.before, found.after, found.teacher)))
             findings.append(compare(name, side, chosen, [roots[index] for index in where], stage.seed))
-    for index, row in enumerate(rows[:20]):
+    for index in range(0, len(rows), max(1, len(rows) // SHOWN)):
+        row = rows[index]
         texts = {who: found.answers[index].text for who, found in drawn.items() if who != "again"}
         stage.sample(side=side, prompt=row["prompt"], **texts)
     return findings + _probed(stage, models, side, set(roots))

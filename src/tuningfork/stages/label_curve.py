@@ -132,6 +132,7 @@ class _Rounds:
         self.stage, self.settings = stage, settings
         self.strategy: Order = strategy
         self.pool, self.heldout = pool, heldout
+        self.roots = [pair.root for pair in heldout]
         self.num_rounds = settings.rounds or (len(pool) - settings.first) // settings.labels
 
     def run(self) -> list[dict[str, Any]]:
@@ -145,7 +146,7 @@ class _Rounds:
         rows: list[dict[str, Any]] = []
         for number in range(self.num_rounds + 1):
             row = self._kept(number) or self._keep(number, self._round(number, asked))
-            rows.append({"strategy": self.strategy, "round": number, **row})
+            rows.append({"strategy": self.strategy, "round": number, **row, "roots": self.roots})
             asked = asked + row["chosen"]
             self.stage.events.log(step=row["labels"], **{f"{self.strategy}/accuracy": row["accuracy"]})
         return rows

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tuningfork.data.reading import ReadingSettings
 from tuningfork.evals.monitor import WatchSettings
@@ -19,6 +19,7 @@ from tuningfork.train.settings import BudgetSeconds, OptimizerSettings, ReplaySe
 
 if TYPE_CHECKING:
     from tuningfork.batch import PreferenceNeeds
+    from tuningfork.data.judgements import Judgement
     from tuningfork.data.reader import Dataset
     from tuningfork.evals.preference import Measured
     from tuningfork.model.backbone import Backbone
@@ -38,6 +39,11 @@ class StageSettings(Settings):
     """what to make of the rows of `data`"""
     method: MethodSettings = Field(default={"name": "dpo"}, validate_default=True)  # pyright: ignore[reportInvalidTypeForm]
     """the method and its settings, e.g. `{name: dpo, beta: 0.1}`"""
+    soft_labels: bool = False
+    """whether a judgement's probability is learnt as such: p times the loss of its ranking, 1 - p times that of the other"""
+    reliability: dict[Literal["person", "model", "rule", "simulated"], float] = Field(default_factory=dict)
+    """kind of rater -> measured share of its judgements that are right, .5 to 1: labels become that much softer, so that raters
+    of different worth can be learnt from together; kinds left out are taken at their word"""
     adapter: AdapterSettings = Lora()
     """what to train"""
     holdout_share: float = Field(default=0.1, gt=0, lt=1)
@@ -70,9 +76,17 @@ class StageSettings(Settings):
             raise ValueError("epochs has no effect with a budget; give one of them")
         return self
 
+    @field_validator("reliability")
+    @classmethod
+    def _is_no_worse_than_chance(cls, value: dict[str, float]) -> dict[str, float]:
+        if any(not 0.5 <= share <= 1 for share in value.values()):
+            raise ValueError("a reliability lies between .5, which is chance, and 1")
+        return value
+
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Train the policy on preferences, say what it did to likelihoods and lengths, save the merged model and its adapter."""
+    from tuningfork.errors import RecipeError
     from tuningfork.evals.monitor import watch
     from tuningfork.model.loading import load_backbone
     from tuningfork.model.saving import save_backbone, verify_saved
@@ -84,6 +98,10 @@ def run(stage: StageContext, settings: StageSettings) -> None:
 
     method = preference_methods.load(settings.method.name)
     needs = method.needs(settings.method)
+    if needs.unpaired and (settings.soft_labels or settings.reliability):
+        raise RecipeError(
+            f"preference.soft_labels and reliability have no effect: {settings.method.name} learns from single responses"
+        )
     backbone = load_backbone(stage.inputs["model"].reference, stage.runtime, adapter=settings.adapter, seed=stage.seed)
     stage.events.say(parameter_tree(backbone.model))
     train, heldout = _split(stage, settings, _read(stage, settings, backbone, needs))
@@ -129,7 +147,7 @@ def _read(stage: StageContext, settings: StageSettings, backbone: Backbone, need
 
     data = settings.reading.open(stage.inputs["data"].reference, (*RANKING_SHAPES, "unpaired"))
     if data.shape != "unpaired":
-        return _usable(stage, backbone, _compared(stage, backbone, data, needs))
+        return _usable(stage, backbone, _compared(stage, settings, backbone, data, needs))
     if not needs.unpaired:
         raise RecipeError(
             f"{data.source} holds single labelled responses; {settings.method.name} compares two: give judgements or "
@@ -138,7 +156,9 @@ def _read(stage: StageContext, settings: StageSettings, backbone: Backbone, need
     return _usable(stage, backbone, _labelled(stage, backbone, data))
 
 
-def _compared(stage: StageContext, backbone: Backbone, data: Dataset, needs: PreferenceNeeds) -> list[Example]:
+def _compared(
+    stage: StageContext, settings: StageSettings, backbone: Backbone, data: Dataset, needs: PreferenceNeeds
+) -> list[Example]:
     """Pairs of judgements, or both of their responses by themselves."""
     from tuningfork.data.judgements import read_judgements
     from tuningfork.data.stage_audit import audit_stage
@@ -155,8 +175,16 @@ def _compared(stage: StageContext, backbone: Backbone, data: Dataset, needs: Pre
                 examples.append(Example((texts[better],), judgement.root, True))
                 examples.append(Example((texts[worse],), judgement.root, False))
             else:
-                examples.append(Example((texts[better], texts[worse]), judgement.root))
+                probability = _probability(settings, judgement)
+                examples.append(Example((texts[better], texts[worse]), judgement.root, probability=probability))
     return examples
+
+
+def _probability(settings: StageSettings, judgement: Judgement) -> float:
+    """How probable it is that the ranking is right: what the rater said of it, as far as the rater can be relied on."""
+    told = judgement.probability if settings.soft_labels and judgement.probability is not None else 1.0
+    right = settings.reliability.get(judgement.rater.kind, 1.0)
+    return told * right + (1 - told) * (1 - right)
 
 
 def _labelled(stage: StageContext, backbone: Backbone, data: Dataset) -> list[Example]:
@@ -182,10 +210,12 @@ def _usable(stage: StageContext, backbone: Backbone, examples: Sequence[Example]
     """Without examples that teach nothing or do not fit the context; how many there were is said and kept."""
     from tuningfork.errors import DataError
 
-    kept, dropped = [], {"empty": 0, "too_long": 0, "identical": 0}
+    kept, dropped = [], {"empty": 0, "without_prompt": 0, "too_long": 0, "identical": 0}
     for example in examples:
         if not all(text.response for text in example.texts):
             dropped["empty"] += 1
+        elif not all(text.prompt for text in example.texts):
+            dropped["without_prompt"] += 1  # an empty prompt and no BOS: nothing predicts the first token
         elif max(len(text.prompt) + len(text.response) for text in example.texts) > backbone.max_length:
             dropped["too_long"] += 1
         elif len(example.texts) > 1 and example.texts[0].response == example.texts[1].response:

@@ -14,7 +14,10 @@ from tuningfork.stage import StageContext
 from tuningfork.train.settings import Batching, OptimizerSettings, Packing
 
 if TYPE_CHECKING:
+    from tuningfork.data.adapters import Placed
+    from tuningfork.data.reader import Dataset
     from tuningfork.model.backbone import Backbone
+    from tuningfork.streams.streamed import Streamed
 
 
 class StageSettings(Settings):
@@ -26,6 +29,8 @@ class StageSettings(Settings):
     """text: a file or folder of rows `{"text": ...}` or of plain text"""
     reading: ReadingSettings = ReadingSettings()
     """what to make of the rows of `data` and `heldout`"""
+    streaming: bool = False
+    """read rows from disk as they are needed, for data larger than memory; audit and tokenizer see a sample of them"""
     heldout: Input | None = None
     """text file that the model never trains on, for perplexity and bits per byte"""
     adapter: AdapterSettings = Full()
@@ -56,37 +61,20 @@ class StageSettings(Settings):
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Train, measure on held-out text, save."""
-    from tuningfork.data.adapters import TEXT_SHAPES
+    from tuningfork.data.adapters import TEXT_SHAPES, texts_of
     from tuningfork.data.adapters import texts as read_texts
-    from tuningfork.data.stage_audit import audit_stage
     from tuningfork.evals.perplexity import text_figures
     from tuningfork.model.saving import save_backbone, verify_saved
     from tuningfork.model.tree import parameter_tree
-    from tuningfork.streams.text import TextStream, text_rows
-    from tuningfork.train.loop import Loop
+    from tuningfork.streams.streamed import open_streamed
 
     data = settings.reading.open(stage.inputs["data"].reference, TEXT_SHAPES)
-    documents = list(read_texts(data))
-    texts = [row["text"] for _, row in documents]
-    backbone = _make_backbone(stage, settings, texts)
+    streamed = open_streamed(stage, data, "text") if settings.streaming else None
+    documents = list(texts_of(streamed.sample) if streamed else read_texts(data))
+    backbone = _make_backbone(stage, settings, [row["text"] for _, row in documents])
     stage.events.say(parameter_tree(backbone.model))
     if settings.steps:
-        rows = text_rows(backbone, texts, settings.length, settings.packing)
-        audit_stage(stage, data, documents, "text", backbone=backbone, token_rows=rows, is_packed=True)
-        stage.events.say(f"{len(texts):,} texts, {sum(len(row.ids) for row in rows):,} tokens in {len(rows):,} rows")
-        stream = TextStream(
-            backbone,
-            rows,
-            name="text",
-            batch_rows=settings.batch_rows,
-            seed=stage.seed,
-            micro_batch=settings.micro_batch,
-            batching=settings.batching,
-        )
-        if settings.packing != "concatenate":
-            stage.figures["padding_share"] = stream.padding_share(settings.steps)
-            stage.events.say(f"padding is {stage.figures['padding_share']:.0%} of all positions")
-        Loop(stage, {"policy": backbone.model}, [stream], settings.optimizer, settings.steps, label="pretrain").run()
+        _train(stage, settings, backbone, data, documents, streamed)
     if settings.heldout:
         unseen = settings.reading.open(stage.inputs["heldout"].reference, TEXT_SHAPES)
         heldout = [row["text"] for _, row in read_texts(unseen)]
@@ -95,6 +83,43 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         check_knowledge(stage, backbone, settings.knowledge)
     save_backbone(backbone, stage.out / "model")
     verify_saved(backbone, stage.out / "model")
+
+
+def _train(
+    stage: StageContext,
+    settings: StageSettings,
+    backbone: Backbone,
+    data: Dataset,
+    documents: list[Placed],
+    streamed: Streamed | None,
+) -> None:
+    """Audit the documents (of streamed data a sample) and train."""
+    from tuningfork.data.stage_audit import audit_stage
+    from tuningfork.streams.streamed import StreamedText, forget_sample, text_pools
+    from tuningfork.streams.text import TextStream, text_rows
+    from tuningfork.train.loop import Loop
+
+    rows = text_rows(backbone, [row["text"] for _, row in documents], settings.length, settings.packing)
+    audit_stage(stage, data, documents, "text", backbone=backbone, token_rows=rows, is_packed=True)
+    num_tokens = sum(len(row.ids) for row in rows)
+    stage.events.say(f"{len(documents):,} texts, {num_tokens:,} tokens in {len(rows):,} rows")
+    batches = {"batch_rows": settings.batch_rows, "batching": settings.batching}
+    pools = None
+    if streamed:
+        forget_sample(data)
+        pools = text_pools(backbone, streamed, length=settings.length, packing=settings.packing, **batches)
+        packed_length = settings.length if settings.packing == "best_fit" else None
+        stream = StreamedText(
+            backbone, pools, name="text", micro_batch=settings.micro_batch, packed_length=packed_length
+        )
+    else:
+        stream = TextStream(backbone, rows, name="text", seed=stage.seed, micro_batch=settings.micro_batch, **batches)
+        if settings.packing != "concatenate":
+            stage.figures["padding_share"] = stream.padding_share(settings.steps)
+            stage.events.say(f"padding is {stage.figures['padding_share']:.0%} of all positions")
+    Loop(stage, {"policy": backbone.model}, [stream], settings.optimizer, settings.steps, label="pretrain").run()
+    if streamed and pools:
+        streamed.report(stage, pools)
 
 
 def _make_backbone(stage: StageContext, settings: StageSettings, texts: list[str]) -> Backbone:

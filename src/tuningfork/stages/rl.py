@@ -123,6 +123,11 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     method = policy_methods.load(settings.method.name)
     needs = method.needs(settings.method)
     _check(settings, needs)
+    if filters := settings.sampling.filters:
+        stage.events.say(
+            f"warning: rl.sampling.{' and '.join(filters)}: responses come from another distribution than the one that is "
+            "trained, so its gradient is biased, though ratios start at 1; leave filters out unless you want just that"
+        )
     rows = read_jsonl(stage.inputs["prompts"].reference, required=("id", "prompt"))
     backbone = load_backbone(stage.inputs["policy"].reference, stage.runtime, adapter=settings.adapter, seed=stage.seed)
     extra_bytes = backbone.keep_reference()

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     from tuningfork.data.adapters import Placed
     from tuningfork.data.demonstrations import Demonstrations
-    from tuningfork.data.raw import Row
     from tuningfork.data.reader import Dataset
     from tuningfork.data.rows import TokenRow
     from tuningfork.evals.heldout import HeldoutLook
     from tuningfork.model.backbone import Backbone
+    from tuningfork.streams.streamed import Streamed, StreamedText
+    from tuningfork.streams.text import TextStream
 
 
 class StageSettings(Settings):
@@ -37,10 +38,12 @@ class StageSettings(Settings):
     """demonstrations: rows of any shape with answers to learn, e.g. `{"prompt", "completion"}` or `{"messages": [...]}`"""
     reading: ReadingSettings = ReadingSettings()
     """what to make of the rows of `data`"""
+    streaming: bool = False
+    """read rows from disk as they are needed, for data larger than memory; the audit sees a sample of them"""
     chat: ChatSettings = ChatSettings()
     """how conversations are rendered"""
     too_long: Literal["refuse", "skip"] = "refuse"
-    """what happens to a demonstration longer than the context; skipped ones are counted, nothing is ever cut"""
+    """what happens to a demonstration longer than the context or a packed row; skipped ones are counted, nothing is cut"""
     adapter: AdapterSettings = Full()
     """what to train"""
     steps: int | None = Field(default=None, ge=1)
@@ -57,7 +60,7 @@ class StageSettings(Settings):
     packing: Literal["none", "best_fit"] = "none"
     """`best_fit` puts several demonstrations into a row, without any seeing another"""
     length: int | None = Field(default=None, ge=2)
-    """tokens of a packed row; empty means the model's context"""
+    """tokens of a packed row, and the longest demonstration in one; empty means the model's context"""
     batching: Batching = "random"
     """which rows share a step"""
     micro_batch: int | None = Field(default=None, ge=1)
@@ -85,17 +88,23 @@ class StageSettings(Settings):
             raise ValueError("spent_before has no effect without a budget")
         if self.heldout and self.monitor and self.heldout.keep == self.monitor.keep == "best":
             raise ValueError("heldout.keep and monitor.keep both choose the weights; set one of them to last")
+        if self.streaming and self.steps is None and self.budget is None:
+            raise ValueError(
+                "streamed data need steps or a budget: how many rows of tokens they make is not known beforehand"
+            )
         return self
 
 
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Train on demonstrations (and replay), look at held-out ones, check, save."""
+    from tuningfork.data.adapters import DEMONSTRATION_SHAPES
     from tuningfork.errors import RecipeError
     from tuningfork.evals.monitor import watch
     from tuningfork.model.loading import load_backbone
     from tuningfork.model.saving import save_backbone, verify_saved
     from tuningfork.model.tree import count_parameters, parameter_tree
-    from tuningfork.streams.text import TextStream, replay_stream
+    from tuningfork.streams.streamed import StreamedText, open_streamed
+    from tuningfork.streams.text import replay_stream
     from tuningfork.train.advice import learning_rate_advice
     from tuningfork.train.budget import open_budget
     from tuningfork.train.loop import Hook, Loop
@@ -107,25 +116,20 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     stage.events.say(parameter_tree(backbone.model))
     num_parameters, rate = count_parameters(backbone.model).total, settings.optimizer.learning_rate
     stage.events.say(learning_rate_advice(rate, num_parameters, settings.adapter.kind))
-    demonstrated, heldout, data = _read(stage, settings)
-    rows = _training_rows(stage, settings, backbone, data, demonstrated, heldout)
-    one_pass = max(1, round((settings.epochs or 1.0) * len(rows) / settings.batch_rows))
-    steps = settings.steps or one_pass
-    main = TextStream(
-        backbone,
-        rows,
-        name="answers",
-        batch_rows=settings.batch_rows,
-        seed=stage.seed,
-        micro_batch=settings.micro_batch,
-        batching=settings.batching,
-    )
-    stage.figures["padding_share"] = main.padding_share(steps)
-    stage.events.say(f"padding is {stage.figures['padding_share']:.0%} of all positions")
+    data = settings.reading.open(stage.inputs["data"].reference, DEMONSTRATION_SHAPES)
+    streamed = open_streamed(stage, data, "answers") if settings.streaming else None
+    demonstrated, heldout = _read(stage, settings, data, streamed)
+    found = _audited(stage, settings, backbone, data, demonstrated, heldout)
+    if streamed:
+        main, steps = _streamed_answers(settings, backbone, streamed, found.is_chat), settings.steps or 1
+    else:
+        main, steps = _answers(stage, settings, backbone, found)
     streams = [main]
     if settings.replay:
         streams.append(replay_stream(backbone, settings.replay, stage.inputs["replay.data"].reference, stage.seed))
     look = _heldout_look(stage, settings, backbone, heldout)
+    if look:
+        look.begin()
     monitor = watch(stage, settings.monitor, backbone) if settings.monitor else None
     budget = open_budget(settings.budget, stage.runtime.device, before=_spent_before(stage, settings))
     modules, num_steps = {"policy": backbone.model}, steps if budget is None else None
@@ -135,6 +139,8 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         loop.hooks = [*loop.hooks, monitor.settings.hook(monitor, has_budget=budget is not None)]
         loop.is_over = monitor.is_over
     loop.run()
+    if streamed and isinstance(main, StreamedText):
+        streamed.report(stage, main.pools)
     if look:
         look.finish(loop.last_step)
     if monitor:
@@ -161,33 +167,33 @@ def _spent_before(stage: StageContext, settings: StageSettings) -> float:
     return float(spent)
 
 
-def _read(stage: StageContext, settings: StageSettings) -> tuple[list[Placed], list[Placed], Dataset]:
-    """Demonstrations, held-out ones in the same form (none where none are given), and the data set of the former."""
-    from tuningfork.data.adapters import DEMONSTRATION_SHAPES, alike, demonstrations, uniform
+def _read(
+    stage: StageContext, settings: StageSettings, data: Dataset, streamed: Streamed | None
+) -> tuple[list[Placed], list[Placed]]:
+    """Demonstrations (of streamed data a sample), and held-out ones in the same form, none where none are given."""
+    from tuningfork.data.adapters import DEMONSTRATION_SHAPES, alike, demonstrations, demonstrations_of, uniform
 
-    data = settings.reading.open(stage.inputs["data"].reference, DEMONSTRATION_SHAPES)
-    demonstrated = uniform(demonstrations(data))
+    rows = demonstrations_of(data, streamed.sample) if streamed else demonstrations(data)
+    demonstrated = uniform(rows)
     if settings.heldout is None or not demonstrated:
-        return demonstrated, [], data
+        return demonstrated, []
     unseen = settings.reading.open(stage.inputs["heldout.data"].reference, DEMONSTRATION_SHAPES)
-    return demonstrated, alike(uniform(demonstrations(unseen)), demonstrated, unseen.source), data
+    return demonstrated, alike(uniform(demonstrations(unseen)), demonstrated, unseen.source)
 
 
-def _training_rows(
+def _audited(
     stage: StageContext,
     settings: StageSettings,
     backbone: Backbone,
     data: Dataset,
     demonstrated: Sequence[Placed],
     heldout: Sequence[Placed],
-) -> list[TokenRow]:
-    """Rows of the demonstrations, packed if asked for; what they are and what became of them is said and recorded."""
-    from tuningfork.data.packing import pack_rows
+) -> Demonstrations:
+    """Token rows of the demonstrations; what they are is said and recorded."""
     from tuningfork.data.stage_audit import audit_stage
     from tuningfork.errors import RecipeError
-    from tuningfork.model.backbone import UNLIMITED
 
-    found = _rendered(settings, backbone, [row for _, row in demonstrated], data.source)
+    found = _rendered(settings, backbone, demonstrated, data.source)
     shape = "conversation" if found.is_chat else "prompt_completion"
     audit_stage(stage, data, demonstrated, shape, backbone=backbone, token_rows=found.rows, heldout=heldout)
     if not found.is_chat and settings.chat != ChatSettings():
@@ -211,37 +217,100 @@ def _training_rows(
     stage.figures.update(demonstrations=len(found.rows), supervised_share=share, format=kind)
     if found.num_skipped:
         stage.figures["skipped"] = found.num_skipped
-    if settings.packing == "none":
-        return found.rows
-    length = settings.length or backbone.max_length
-    if length >= UNLIMITED or length > backbone.max_length:
-        raise RecipeError(f"length has to be given and at most the model's context ({backbone.max_length} tokens)")
-    packed = pack_rows(found.rows, length)
+    return found
+
+
+def _answers(
+    stage: StageContext, settings: StageSettings, backbone: Backbone, found: Demonstrations
+) -> tuple[TextStream, int]:
+    """The stream of demonstrations that are held in memory, packed if asked for, and how many steps there are."""
+    from tuningfork.streams.text import TextStream
+
+    rows = found.rows if settings.packing == "none" else _packed(stage, settings, backbone, found.rows)
+    steps = settings.steps or max(1, round((settings.epochs or 1.0) * len(rows) / settings.batch_rows))
+    stream = TextStream(
+        backbone,
+        rows,
+        name="answers",
+        batch_rows=settings.batch_rows,
+        seed=stage.seed,
+        micro_batch=settings.micro_batch,
+        batching=settings.batching,
+    )
+    stage.figures["padding_share"] = stream.padding_share(steps)
+    stage.events.say(f"padding is {stage.figures['padding_share']:.0%} of all positions")
+    return stream, steps
+
+
+def _streamed_answers(settings: StageSettings, backbone: Backbone, streamed: Streamed, is_chat: bool) -> StreamedText:
+    from tuningfork.streams.streamed import DemonstrationSettings, demonstration_stream
+
+    length = _row_length(settings, backbone) if settings.packing == "best_fit" else None
+    form = DemonstrationSettings(is_chat, settings.chat.loss_on, settings.too_long, length)
+    return demonstration_stream(
+        backbone,
+        streamed,
+        form,
+        batch_rows=settings.batch_rows,
+        batching=settings.batching,
+        micro_batch=settings.micro_batch,
+    )
+
+
+def _packed(
+    stage: StageContext, settings: StageSettings, backbone: Backbone, rows: Sequence[TokenRow]
+) -> list[TokenRow]:
+    from tuningfork.data.packing import pack_rows
+
+    length = _row_length(settings, backbone)
+    packed = pack_rows(rows, length)
     stage.figures["packed_rows"] = len(packed)
     stage.events.say(
         f"packed into {len(packed):,} rows of at most {length} tokens; a step trains on "
-        f"{settings.batch_rows * len(found.rows) / len(packed):.0f} demonstrations on average"
+        f"{settings.batch_rows * len(rows) / len(packed):.0f} demonstrations on average"
     )
     return packed
+
+
+def _row_length(settings: StageSettings, backbone: Backbone) -> int:
+    from tuningfork.errors import RecipeError
+    from tuningfork.model.backbone import UNLIMITED
+
+    length = settings.length or backbone.max_length
+    if length >= UNLIMITED or length > backbone.max_length:
+        raise RecipeError(f"length has to be given and at most the model's context ({backbone.max_length} tokens)")
+    return length
 
 
 def _heldout_look(
     stage: StageContext, settings: StageSettings, backbone: Backbone, heldout: Sequence[Placed]
 ) -> HeldoutLook | None:
     from tuningfork.data.demonstrations import question_rows
+    from tuningfork.evals.answers import askable
     from tuningfork.evals.heldout import HeldoutLook
 
     if settings.heldout is None:
         return None
     source, rows = stage.inputs["heldout.data"].reference, [row for _, row in heldout]
-    found = _rendered(settings, backbone, rows, source)
+    found = _rendered(settings, backbone, heldout, source)
     for note in found.notes:
         stage.events.say(f"held-out: {note}")
-    questions = question_rows(rows[: settings.heldout.samples], source)
+    questions, num_too_long = askable(backbone, question_rows(rows, source), settings.heldout.samples)
+    if num_too_long:
+        stage.events.say(f"held-out: {num_too_long:,} questions as long as the context are not sampled")
+        stage.figures["heldout_questions_too_long"] = num_too_long
     return HeldoutLook(stage, backbone, settings.heldout, found.rows, questions)
 
 
-def _rendered(settings: StageSettings, backbone: Backbone, rows: Sequence[Row], source: str) -> Demonstrations:
+def _rendered(settings: StageSettings, backbone: Backbone, rows: Sequence[Placed], source: str) -> Demonstrations:
     from tuningfork.data.demonstrations import read_demonstrations
 
-    return read_demonstrations(backbone, rows, source, loss_on=settings.chat.loss_on, too_long=settings.too_long)
+    return read_demonstrations(
+        backbone,
+        [row for _, row in rows],
+        source,
+        loss_on=settings.chat.loss_on,
+        too_long=settings.too_long,
+        places=[place for place, _ in rows],
+        limit=settings.length,
+    )

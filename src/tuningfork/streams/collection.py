@@ -47,7 +47,8 @@ class ScoredRollouts:
 
     rollouts: Sequence[Rollout]
     scores: Sequence[float | None]
-    parts: Mapping[str, float]
+    parts: Sequence[Mapping[str, float]]
+    """named parts of each score; none where there is no score"""
     prefixes: Sequence[Sequence[float] | None]
     """raw scores of the prompt with the first 0, 1, ... response tokens, where the reward gives them"""
 
@@ -57,7 +58,7 @@ class ScoredRollouts:
         return ScoredRollouts(
             [self.rollouts[row] for row in rows],
             [self.scores[row] for row in rows],
-            self.parts,
+            [self.parts[row] for row in rows],
             [self.prefixes[row] for row in rows],
         )
 
@@ -65,6 +66,14 @@ class ScoredRollouts:
         """The same with groups numbered from `first_group` on."""
         moved = [replace(rollout, group=rollout.group + first_group) for rollout in self.rollouts]
         return ScoredRollouts(moved, self.scores, self.parts, self.prefixes)
+
+    def part_means(self) -> dict[str, float]:
+        """The mean of each part over the responses that have it."""
+        found: dict[str, list[float]] = {}
+        for parts in self.parts:
+            for name, value in parts.items():
+                found.setdefault(name, []).append(value)
+        return {name: sum(values) / len(values) for name, values in sorted(found.items())}
 
 
 @dataclass(frozen=True)
@@ -77,16 +86,14 @@ class ShapedScores:
     metrics: dict[str, Tensor]
 
 
-def join_scored(parts: Sequence[ScoredRollouts]) -> ScoredRollouts:
-    """Chunks as one; the parts' means are weighted by the number of responses."""
-    rollouts = [rollout for part in parts for rollout in part.rollouts]
-    scores = [score for part in parts for score in part.scores]
-    names = {name for part in parts for name in part.parts}
-    means = {
-        name: sum(part.parts.get(name, 0.0) * len(part.rollouts) for part in parts) / len(rollouts)
-        for name in sorted(names)
-    }
-    return ScoredRollouts(rollouts, scores, means, [prefixes for part in parts for prefixes in part.prefixes])
+def join_scored(chunks: Sequence[ScoredRollouts]) -> ScoredRollouts:
+    """Chunks as one."""
+    return ScoredRollouts(
+        [rollout for chunk in chunks for rollout in chunk.rollouts],
+        [score for chunk in chunks for score in chunk.scores],
+        [parts for chunk in chunks for parts in chunk.parts],
+        [prefixes for chunk in chunks for prefixes in chunk.prefixes],
+    )
 
 
 Collect = Callable[[Sequence[int], object], ScoredRollouts]
@@ -147,15 +154,16 @@ class Collector:
         report = {name: float(value[is_scored].mean()) for name, value in shaped.metrics.items()}
         report |= {
             "score_mean": float(raw[is_scored].mean()),
-            "score_std": float(raw[is_scored].std()),
             "unscorable": float((~is_scored).float().mean()),
         }
+        if int(is_scored.sum()) > 1:
+            report["score_std"] = float(raw[is_scored].std())
         if self.plan.samples_per_prompt > 1:
             numbers = self._group_numbers(sampled)
             report["zero_variance_groups"] = flat_share(compare_in_groups(shaped.scores, numbers, is_scored), numbers)
         if self.needs.resampling is not None:
             report["sampled_groups"] = float(len({rollout.group for rollout in sampled.rollouts}))
-        return report | {f"score/{name}": value for name, value in sampled.parts.items()}
+        return report | {f"score/{name}": value for name, value in sampled.part_means().items()}
 
     def _resample(self, sampled: ScoredRollouts, iteration: int, rounds: int) -> tuple[ScoredRollouts, ScoredRollouts]:
         """All that was sampled, and the responses to as many prompts as an iteration has whose scores differ.

@@ -32,6 +32,9 @@ from tuningfork.train.loop import LossOutput, StatelessStream
 IDENTITY_TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 5e-2}
 """Largest difference, in nats a token, between log-probabilities of one text in two forwards that should agree."""
 
+LOSS_TOLERANCE = 100.0
+"""A loss at the start may be off by this many times what a token's log-probability may: a response has many tokens."""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -40,6 +43,8 @@ class Example:
     texts: tuple[JudgedText, ...]
     root: str
     is_desirable: bool = True
+    probability: float = 1.0
+    """that the first response is the better one: a soft label"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Examples:
 class PreferenceRows(Batch):
     """Some examples as tensors: ids, mask, response_mask (B, K, T), K texts of each (2, or 1 for single responses).
 
-    ref_logprobs (B, K) or None; is_desirable (B,); weights (B,), summing to 1 over the optimizer step; kl: what KTO
+    ref_logprobs (B, K) or None; is_desirable and probability (B,); weights (B,), summing to 1 over the optimizer step; kl: what KTO
     measures from, estimated over the whole step; is_first: whether nothing was updated yet.
     """
 
@@ -68,6 +73,7 @@ class PreferenceRows(Batch):
     mask: Tensor
     response_mask: Tensor
     is_desirable: Tensor
+    probability: Tensor
     weights: Tensor
     ref_logprobs: Tensor | None = None
     kl: float = 0.0
@@ -91,7 +97,7 @@ def text_logprobs(backbone: Backbone, texts: Sequence[JudgedText], runtime: Runt
         part = order[start : start + batch_rows]
         columns = collate_texts([texts[index] for index in part], backbone.pad_id)
         with runtime.autocast():
-            found[part] = summed_logprobs(backbone, *(column.to(backbone.device) for column in columns)).cpu()
+            found[part] = summed_logprobs(backbone, *(column.to(backbone.device) for column in columns)).to(found)
     return found
 
 
@@ -134,6 +140,18 @@ def pair_strangers(rows: Sequence[Example], seed: int, max_length: int) -> list[
     return strangers
 
 
+def _exchanged(pairs: PairLogprobs) -> PairLogprobs:
+    """The same pairs with the other response chosen."""
+    return PairLogprobs(
+        chosen=pairs.rejected,
+        rejected=pairs.chosen,
+        chosen_lengths=pairs.rejected_lengths,
+        rejected_lengths=pairs.chosen_lengths,
+        ref_chosen=pairs.ref_rejected,
+        ref_rejected=pairs.ref_chosen,
+    )
+
+
 class PreferenceStream(StatelessStream):
     """Batches of examples and a preference method's loss; the texts of an example are seen in one forward."""
 
@@ -168,6 +186,7 @@ class PreferenceStream(StatelessStream):
             mask=mask,
             response_mask=response_mask,
             is_desirable=torch.tensor([row.is_desirable for row in rows]),
+            probability=torch.tensor([row.probability for row in rows]),
             weights=torch.full((len(rows),), 1.0 / len(rows)),
             ref_logprobs=None if reference is None else reference[indices],
             kl=self._estimate_kl(indices) if self.needs.unpaired else 0.0,
@@ -180,6 +199,12 @@ class PreferenceStream(StatelessStream):
         lengths = batch.response_mask.sum(-1)
         known = self._of_texts(batch, logprobs) if self.needs.unpaired else self._of_pairs(batch, logprobs, lengths)
         losses, metrics = self.method.loss(known, self.settings)
+        if isinstance(known, PairLogprobs) and bool((batch.probability < 1).any()):
+            other, _ = self.method.loss(_exchanged(known), self.settings)
+            losses = batch.probability * losses + (1 - batch.probability) * other
+        start_loss = getattr(self.method, "start_loss", None)
+        if batch.is_first and start_loss is not None:
+            metrics["start_loss_gap_max"] = (metrics["preference_loss"] - start_loss(known, self.settings)).abs()
         metrics |= self._describe(batch, logprobs.detach(), lengths)
         return LossOutput((losses * batch.weights).sum(), metrics, batch.weights > 0)
 
@@ -191,6 +216,11 @@ class PreferenceStream(StatelessStream):
                 f"before any update the policy's log-probs differ by {metrics['start_gap_max']:.2g} nats a token from the "
                 f"reference's (limit {limit:.0e}): usual causes are an adapter that does not start at zero, dropout, or a "
                 "model that is not deterministic; set precision: fp32 to tell numerical noise from a fault"
+            )
+        if metrics.get("start_loss_gap_max", 0.0) > LOSS_TOLERANCE * limit:
+            raise RunError(
+                f"before any update a loss differs by {metrics['start_loss_gap_max']:.2g} from what it is where the policy is "
+                "the reference (log 2 for DPO, half the weight for KTO): the method's loss and its start_loss do not agree"
             )
         return {}
 

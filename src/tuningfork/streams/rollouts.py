@@ -26,7 +26,7 @@ from tuningfork.model.backbone import Backbone
 from tuningfork.randomness import generator
 from tuningfork.rollout.rollout import RolloutBatch, collate
 from tuningfork.streams.collection import Collected, Collector, ScoredRollouts, ShapedScores
-from tuningfork.tensors import at_targets, entropy, masked_mean, masked_sum, predictors, token_logprobs
+from tuningfork.tensors import at_least_fp32, at_targets, entropy, masked_mean, masked_sum, predictors, token_logprobs
 from tuningfork.train.loop import LossOutput
 
 IDENTITY_TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 5e-2}
@@ -93,7 +93,7 @@ class Actor:
             values = None
             if needs.values and not reference:
                 assert self.value_head is not None
-                values = self.value_head(before.float()).float()
+                values = at_least_fp32(self.value_head(at_least_fp32(before)))
         columns = batch.response_mask
         return Forward(
             at_targets(logprobs, columns),
@@ -148,9 +148,9 @@ class RolloutStream:
         epoch, index = divmod(inner, self.plan.minibatches)
         order = torch.randperm(len(self.experience), generator=generator(self.seed, "minibatch", iteration, epoch))
         rows = order.tensor_split(self.plan.minibatches)[index].to(self.experience.ids.device)
-        if len(rows) == 0:
-            return None  # fewer responses than mini-batches: prompts were dropped
         chosen = self.experience.slice(rows)  # pyright: ignore[reportArgumentType]
+        if not bool(chosen.response_mask.any()):
+            return None  # fewer responses than mini-batches, or none of these could be scored
         length = self.plan.max_new_tokens if self.method.average == "constant" else None
         return replace(chosen, weights=average_weights(chosen.weights, self.method.average, length))
 
@@ -215,6 +215,11 @@ class RolloutStream:
         collected = self.collector(iteration)
         if self.on_rollouts:
             self.on_rollouts(iteration, collected.sampled)
+        if all(score is None for score in collected.kept.scores):
+            raise RunError(
+                f"none of the {len(collected.kept.scores)} responses of iteration {iteration + 1} could be scored: see to "
+                "the reward; the run resumes from its last checkpoint"
+            )
         sampled = time.monotonic()
         report = self.collector.describe(collected.sampled)
         experience, figures = self._make_experience(collected, iteration)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -56,14 +57,21 @@ class ScoringSampler:
         self, prompts: Sequence[Prompt], rows: Sequence[Row], purpose: object, *, greedy: bool = False
     ) -> ScoredRollouts:
         """Rollouts and raw scores, several for each prompt; or the one greedy response to each. RunError where too many
-        have no score."""
+        have no score.
+
+        A prompt that comes again, as at the end of an epoch, draws other responses than before.
+        """
+        names, prompts = [prompt.id for prompt in prompts], _told_apart(prompts)
         per_prompt = 1 if greedy else self.samples_per_prompt
         size = max(1, self.chunk // per_prompt) if self.chunk else len(prompts)
         parts = []
         for start in range(0, len(prompts), size):
             rollouts = self.sample(prompts[start : start + size], purpose, per_prompt, greedy=greedy)
             # Groups are numbered within a call; what is collected at once is one set of groups.
-            rollouts = [replace(rollout, group=rollout.group + start) for rollout in rollouts]
+            rollouts = [
+                replace(rollout, group=rollout.group + start, prompt_id=names[rollout.group + start])
+                for rollout in rollouts
+            ]
             parts.append(self.score(rollouts, [row for row in rows[start : start + size] for _ in range(per_prompt)]))
         scored = join_scored(parts)
         missing, total = scored.scores.count(None), len(scored.scores)
@@ -75,14 +83,11 @@ class ScoringSampler:
         return scored
 
     def score(self, rollouts: Sequence[Rollout], rows: Sequence[Row]) -> ScoredRollouts:
-        """Raw scores of rollouts and the mean of each part."""
+        """Raw scores of rollouts, and their parts."""
         scores = self.scores(rollouts, rows)
-        parts: dict[str, list[float]] = {}
-        for score in scores:
-            for name, value in score.parts.items():
-                parts.setdefault(name, []).append(value)
-        means = {name: sum(values) / len(values) for name, values in parts.items()}
-        return ScoredRollouts(rollouts, [s.total for s in scores], means, [s.prefixes for s in scores])
+        return ScoredRollouts(
+            rollouts, [s.total for s in scores], [s.parts for s in scores], [s.prefixes for s in scores]
+        )
 
     def scores(self, rollouts: Sequence[Rollout], rows: Sequence[Row]) -> list[Score]:
         """What the reward says of each rollout, whose prompt has the row beside it."""
@@ -95,3 +100,13 @@ class ScoringSampler:
                 for rollout, text, row in zip(rollouts, texts, rows, strict=True)
             ]
         )
+
+
+def _told_apart(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts, with another id, which names the random numbers, wherever one comes again."""
+    seen: Counter[str] = Counter()
+    found = []
+    for prompt in prompts:
+        found.append(replace(prompt, id=f"{prompt.id}, again {seen[prompt.id]}") if seen[prompt.id] else prompt)
+        seen[prompt.id] += 1
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -71,9 +71,7 @@ class TextStream(StatelessStream):
             check_documents(backbone, max(len(row.ids) for row in rows))
 
     def next_batch(self, step: int) -> TokenBatch:
-        batch = collate([self.rows[index] for index in self.order.indices(step)], self.backbone.pad_id)
-        weights = average_weights(batch.loss_weights, "token_mean")
-        return replace(batch, loss_weights=weights).to(self.backbone.device)
+        return training_batch(self.backbone, [self.rows[index] for index in self.order.indices(step)])
 
     def padding_share(self, num_steps: int) -> float:
         """Share of padding among all positions of the first `num_steps` batches."""
@@ -81,6 +79,13 @@ class TextStream(StatelessStream):
 
     def loss(self, batch: TokenBatch) -> LossOutput:
         return text_loss(self.backbone, batch)
+
+
+def training_batch(backbone: Backbone, rows: Sequence[TokenRow]) -> TokenBatch:
+    """The rows of an optimizer step, each target token with an equal share of the loss."""
+    batch = collate(rows, backbone.pad_id)
+    weights = average_weights(batch.loss_weights, "token_mean")
+    return replace(batch, loss_weights=weights).to(backbone.device)
 
 
 def text_rows(backbone: Backbone, texts: Sequence[str], length: int, packing: Packing) -> list[TokenRow]:
@@ -123,27 +128,34 @@ def target_logits(backbone: Backbone, batch: TokenBatch) -> tuple[Tensor, Tensor
 @torch.no_grad()
 def text_nll(backbone: Backbone, rows: Sequence[TokenRow], batch_rows: int = 64) -> tuple[float, int]:
     """Sum of the negative log-likelihoods of all target tokens, and how many there are."""
-    total, _, count = _target_sums(backbone, rows, batch_rows)
-    return total, count
+    losses = target_losses(backbone, rows, batch_rows).losses
+    return float(losses.sum()), len(losses)
+
+
+@dataclass(frozen=True)
+class TargetLosses:
+    """Negative log-likelihood (N,), float64, of every target token, whether it was the likeliest (N,), and its row (N,)."""
+
+    losses: Tensor
+    is_right: Tensor
+    rows: Tensor
+
+    def figures(self) -> dict[str, float]:
+        """`loss`, the mean over all target tokens, and `token_accuracy`."""
+        return {"loss": float(self.losses.mean()), "token_accuracy": float(self.is_right.mean())}
 
 
 @torch.no_grad()
-def target_figures(backbone: Backbone, rows: Sequence[TokenRow], batch_rows: int = 64) -> dict[str, float]:
-    """`loss`, the mean negative log-likelihood of all target tokens, and `token_accuracy`."""
-    total, num_right, count = _target_sums(backbone, rows, batch_rows)
-    return {"loss": total / count, "token_accuracy": num_right / count}
-
-
-def _target_sums(backbone: Backbone, rows: Sequence[TokenRow], batch_rows: int) -> tuple[float, float, int]:
-    total, num_right, count = 0.0, 0.0, 0
+def target_losses(backbone: Backbone, rows: Sequence[TokenRow], batch_rows: int = 64) -> TargetLosses:
+    """The loss of every target token, on the CPU."""
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
     for start in range(0, len(rows), batch_rows):
         batch = collate(rows[start : start + batch_rows], backbone.pad_id).to(backbone.device)
         logits, targets, _ = target_logits(backbone, batch)
         losses, metrics = token_loss(logits, targets)
-        total += float(losses.double().sum())
-        num_right += float(metrics["token_accuracy"].sum())
-        count += len(targets)
-    return total, num_right, count
+        where = (batch.loss_weights > 0).nonzero()[:, 0] + start
+        found.append((losses.double().cpu(), metrics["token_accuracy"].double().cpu(), where.cpu()))
+    return TargetLosses(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
 @torch.no_grad()

@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from tuningfork.errors import RecipeError
+
+
+class Taste(Protocol):
+    """What a person of a world thinks of answers, from the words alone."""
+
+    def values(self, prompt: str, answers: Sequence[str], ended: Sequence[bool]) -> list[float]:
+        """A value for each answer; equal values are a tie."""
+        ...
 
 
 class World(Protocol):
@@ -33,3 +41,10 @@ def load_world(name: str, **settings: Any) -> World:
         raise RecipeError(f"there is no world {name!r}; the worlds are: {', '.join(world_names())}")
     module = importlib.import_module(f"{__name__}.{name}")
     return module.load(**settings)
+
+
+def load_taste(name: str, folder: Path) -> Taste:
+    """The taste of people of the world `name`, who know what an artifact of the stage `world` says; RecipeError for another name."""
+    if name not in world_names():
+        raise RecipeError(f"there is no world {name!r}; the worlds are: {', '.join(world_names())}")
+    return importlib.import_module(f"{__name__}.{name}.rater").load_taste(folder)

@@ -146,7 +146,7 @@ def given_responses(case: dict[str, Any]) -> Callable[..., ScoredRollouts]:
                     )
                     rollouts.append(Rollout(segments, str(index), group, "", 0, 0, "length"))
                     scores.append(case["scores"][row])
-        return ScoredRollouts(rollouts, scores, {}, [None] * len(rollouts))
+        return ScoredRollouts(rollouts, scores, [{}] * len(rollouts), [None] * len(rollouts))
 
     return collect
 

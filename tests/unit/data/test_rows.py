@@ -36,14 +36,14 @@ def test_the_tail_is_dropped_and_too_little_text_is_refused() -> None:
 
 
 def test_only_the_completion_and_its_eos_are_targets() -> None:
-    (row,) = prompt_completion_rows(letters, [("ab", "c")], [1], 2, "rows.jsonl")
+    (row,) = prompt_completion_rows(letters, [("ab", "c")], [1], 2, ["rows.jsonl:1"])
     assert row.ids == [1, 97, 98, 99, 2]
     assert row.is_target == [False, False, False, True, True]
 
 
 def test_an_empty_completion_is_refused() -> None:
-    with pytest.raises(DataError, match=r"rows\.jsonl, row 2: an empty completion"):
-        prompt_completion_rows(letters, [("a", "b"), ("ab", "")], [1], 2, "rows.jsonl")
+    with pytest.raises(DataError, match=r"rows\.jsonl:2: an empty completion"):
+        prompt_completion_rows(letters, [("a", "b"), ("ab", "")], [1], 2, ["rows.jsonl:1", "rows.jsonl:2"])
 
 
 def test_no_rows_at_all_are_refused() -> None:

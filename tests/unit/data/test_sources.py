@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import sys
 import tempfile
@@ -75,6 +76,35 @@ def test_parquet(tmp_path: Path) -> None:
     found = list(open_data(path, strict=True).placed())
     assert len(found) == 1200
     assert found[700] == (f"{path}, row 701", {"messages": rows[700]["messages"], "extra": {"id": 700}})
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", b'{"text": "a b"}\n'),
+        ("a.ndjson", b'{"text": "a b"}\n'),
+        ("a.json", b'[{"text": "a b"}]'),
+        ("a.csv", b"text,n\na b,1\n"),
+        ("a.tsv", b"text\tn\na b\t1\n"),
+        ("a.txt", b"a b"),
+        ("a.text", b"a b"),
+        ("a.parquet", b""),
+    ],
+)
+def test_every_format_is_read_inside_gzip(name: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "a.parquet":
+        pyarrow = pytest.importorskip("pyarrow", reason="the optional extra `parquet` is not installed")
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.Table.from_pylist([{"text": "a b"}]), path)
+        content = path.read_bytes()
+    path.write_bytes(content)
+    packed = tmp_path / f"{name}.gz"
+    packed.write_bytes(gzip.compress(content))
+    assert list(open_data(packed, strict=True)) == list(open_data(path, strict=True))
+    assert [row["text"] for row in open_data(packed)] == ["a b"]
+    packed.write_bytes(gzip.compress(content)[:-6])
+    with pytest.raises(DataError, match="not a whole gzip file"):
+        list(open_data(packed))
 
 
 def test_every_format_has_its_suffixes(tmp_path: Path) -> None:

@@ -46,6 +46,15 @@ def test_probes_decide_about_facts_where_there_are_any() -> None:
     assert verdict([*findings(0.9, 0.9, 0.9), *flat])[0] == "style without facts"
 
 
+@pytest.mark.parametrize(("gain", "kind"), [(0.05, "style without facts"), (0.07, "style and facts")])
+def test_a_small_part_of_the_lead_is_no_knowledge(gain: float, kind: str) -> None:
+    """The lead is 0.6, so a tenth of it is 0.06; either gain is certain, being the same for every root."""
+    sides: tuple[Side, ...] = ("inside", "outside")
+    probes = [compare("probe", side, Values([0.2] * 60, [0.2 + gain] * 60, [0.8] * 60), ROOTS, 0) for side in sides]
+    assert all(one.rose for one in probes)
+    assert verdict([*findings(0.9, 0.9, 0.9), *probes])[0] == kind
+
+
 def test_the_teacher_has_to_be_better_than_the_student_was() -> None:
     better = compare("facts", "inside", Values(shares(0.1), shares(0.1), shares(0.9)), ROOTS, 0)
     same = compare("facts", "inside", Values(shares(0.5), shares(0.9, 1), shares(0.5, 2)), ROOTS, 0)

@@ -81,6 +81,17 @@ def test_a_reward_that_likes_length_is_hackable(tried: Any, likes_long_ends: Any
     assert found["empty"]["beats"] == 0.0 and found["empty"]["mean"] == -2.0
 
 
+def test_a_reward_that_counts_a_word_is_hackable_by_the_word_alone(tried: Any) -> None:
+    passed, stage, _ = tried(
+        lambda item: item.response.count("it") + 0.001 * (sum(item.response_ids or ()) % 7), swaps=40
+    )
+    assert not passed and "hackable: the probe" in stage.gates[0].message
+    found = result(stage)["probes"]
+    caught = [name for name, probe in found.items() if probe["beats"] > 0.5]
+    assert caught and all(found[name]["text"].count("it") > 1 for name in caught), "the text says why"
+    assert found["empty"]["beats"] == 0.0
+
+
 def test_what_the_model_would_never_say_is_safe_while_kl_has_a_price(tried: Any, likes_long_ends: Any) -> None:
     _, stage, _ = tried(likes_long_ends, kl_price=20.0, stop=False)
     found = result(stage)

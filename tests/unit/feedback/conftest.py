@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from tuningfork.data.judgements import Candidate
 from tuningfork.feedback.database import Database
 from tuningfork.feedback.items import NewItem, add_items
 from tuningfork.feedback.project import ProjectSettings, write_project
@@ -18,8 +20,10 @@ from tuningfork.feedback.security import Limits, add_annotator, new_token
 from tuningfork.feedback.server import build_app
 from tuningfork.feedback.service import Service
 
+sys.path.insert(0, str(Path(__file__).parent))  # for `planted` and others shared by these tests
+
 PLAIN = ProjectSettings(overlap_share=0, repeat_share=0, gold_share=0)
-ORIGIN = {"origin": "http://localhost"}
+ORIGIN = {"origin": "http://localhost", "content-type": "application/json"}
 
 
 class Clock:
@@ -43,7 +47,7 @@ class Person:
         return self.client.get(path, params=query).json()
 
     def post(self, path: str, **body: Any) -> Any:
-        answer = self.client.post(path, json=body, headers=ORIGIN)
+        answer = self.client.post(path, content=json.dumps(body), headers=ORIGIN)
         return answer.json() | {"status": answer.status_code}
 
     def next(self) -> dict[str, Any]:
@@ -72,35 +76,28 @@ def database(tmp_path: Path, clock: Clock) -> Iterator[Database]:
     opened.close()
 
 
-def pairs(number: int, **more: Any) -> list[NewItem]:
-    """Items of two answers each, whose texts say which is which."""
-    return [
-        NewItem(
-            f"item {index}",
-            f"root {index}",
-            f"question {index}?",
-            [Candidate(text=f"first {index}"), Candidate(text=f"second {index}")],
-            **more,
-        )
-        for index in range(number)
-    ]
+@pytest.fixture
+def clients() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture
-def project(database: Database) -> Callable[..., Callable[[str], Person]]:
+def project(database: Database, clients: ExitStack) -> Callable[..., Callable[[str], Person]]:
     """`project(items, settings)` fills the database and gives `person(name)`, who is signed in."""
 
     def make(
-        items: list[NewItem], settings: ProjectSettings = PLAIN, limits: Limits | None = None
+        items: list[NewItem], settings: ProjectSettings = PLAIN, limits: Limits | None = None, **more: Any
     ) -> Callable[[str], Person]:
         write_project(database, settings)
         add_items(database, items, settings)
-        app = build_app(Service(database, settings), limits=limits or Limits(requests=1e6, entries=1e6))
+        service = Service(database, settings, **more)
+        app = build_app(service, limits=limits or Limits(requests=1e6, entries=1e6))
 
         def person(name: str, role: str = "annotator") -> Person:
             token = new_token()
             add_annotator(database, name, token, role=role)
-            client = TestClient(app, base_url="http://localhost", raise_server_exceptions=True)
+            client = clients.enter_context(TestClient(app, base_url="http://localhost"))
             assert client.get("/", params={"token": token}).status_code == 200
             return Person(client, name)
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,16 @@ from torch import Tensor
 
 from tuningfork.errors import ModelError
 from tuningfork.model.loading import load_backbone
-from tuningfork.model.reward_model import RewardModel, pool
+from tuningfork.model.pooling import POOLINGS, pool
+from tuningfork.model.reward_model import RewardModel
 from tuningfork.model.settings import Full, Lora
+from tuningfork.reward.base import Item
+from tuningfork.reward.kinds.learned import Learned
 from tuningfork.runtime import Runtime
 
 Batch = tuple[Tensor, Tensor]
-TEMPLATE = {"prompt": "plain", "end": "eos"}
+TEMPLATE = {"special_tokens": True, "form": "plain"}
+DOCS = Path(__file__).parents[3] / "docs" / "reward-models.md"
 
 
 @pytest.fixture
@@ -26,10 +33,14 @@ def response(batch: Batch) -> Tensor:
     return batch[1] & (torch.arange(9) >= 2)
 
 
-def trained(folder: Path, runtime: Runtime, pooling: Any = "last", adapter: Any = None) -> RewardModel:
+def trained(
+    folder: Path, runtime: Runtime, pooling: Any = "last", adapter: Any = None, criteria: Any = None
+) -> RewardModel:
     backbone = load_backbone(folder, runtime, adapter=adapter or Full())
-    model = RewardModel.create(backbone, pooling, seed=5, template=TEMPLATE)
+    model = RewardModel.create(backbone, pooling, seed=5, template=TEMPLATE, criteria=criteria)
     perturb([*backbone.trainable_parameters(), model.head.weight])
+    if model.query is not None:
+        perturb([model.query.query], seed=2)
     return model
 
 
@@ -40,9 +51,41 @@ def test_pooling_by_hand() -> None:
     assert pool(hidden, mask, "last").flatten().tolist() == [1, 7]
     assert pool(hidden, mask, "mean_all").flatten().tolist() == [0.5, 6]
     assert pool(hidden, mask, "mean_response", response).flatten().tolist() == [1, 6.5]
+    assert pool(hidden, mask, "max", response).flatten().tolist() == [1, 7]
+    # a query of 0 weighs all alike; one of log 3 weighs each state three times the one that is 1 less
+    assert pool(hidden, mask, "attention", response, torch.zeros(1)).flatten().tolist() == [1, 6.5]
+    weighted = pool(hidden, mask, "attention", response, torch.tensor([3.0]).log()).flatten()
+    torch.testing.assert_close(weighted, torch.tensor([1.0, (6 + 3 * 7) / 4]))
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean_all", "mean_response"])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_pooling_against_loops_and_what_is_not_pooled_gets_no_gradient(pooling: Any) -> None:
+    source = torch.Generator().manual_seed(0)
+    hidden, query = (
+        torch.randn(3, 5, 4, generator=source, dtype=torch.float64),
+        torch.randn(4, generator=source).double(),
+    )
+    mask = torch.arange(5) < torch.tensor([5, 3, 4])[:, None]
+    response = mask & (torch.arange(5) >= torch.tensor([2, 1, 0])[:, None])
+    hidden.requires_grad_()
+    pooled = pool(hidden, mask, pooling, response, query)
+    for row in range(3):
+        read = [t for t in range(5) if (response if pooling in ("mean_response", "max", "attention") else mask)[row, t]]
+        states = [hidden[row, t].tolist() for t in read]
+        scores = [sum(a * b for a, b in zip(s, query.tolist(), strict=True)) / 2 for s in states]
+        shares = [math.exp(x) / sum(map(math.exp, scores)) for x in scores]
+        columns = list(zip(*states, strict=True))
+        expected = {
+            "last": states[-1],
+            "max": [max(column) for column in columns],
+            "attention": [sum(w * x for w, x in zip(shares, column, strict=True)) for column in columns],
+        }.get(pooling, [sum(column) / len(column) for column in columns])
+        torch.testing.assert_close(pooled[row].detach(), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-9)
+    (gradient,) = torch.autograd.grad(pooled.sum(), hidden)
+    assert bool((gradient[~mask] == 0).all()) and bool((gradient[:, :, :].abs().sum((1, 2)) > 0).all())
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
 def test_scores_ignore_padding_and_order(
     pooling: Any, folders: dict[str, Path], runtime: Runtime, batch: Batch, response: Tensor
 ) -> None:
@@ -54,7 +97,16 @@ def test_scores_ignore_padding_and_order(
     left_response = left_mask.clone()
     for row in left_response:
         row[row.nonzero()[:2]] = False
-    torch.testing.assert_close(model.score(left_ids, left_mask, left_response), scores, rtol=0, atol=1e-4)
+    # fp64 weights tell rounding from a mistake: padding side and batch order change nothing beyond 1e-6
+    model.backbone.model.double(), model.head.float()
+    exact = model.score(ids, mask, response)
+    torch.testing.assert_close(model.score(left_ids, left_mask, left_response), exact, rtol=0, atol=1e-6)
+    order = torch.tensor([2, 0, 1])
+    torch.testing.assert_close(model.score(ids[order], mask[order], response[order]), exact[order], rtol=0, atol=1e-6)
+    alone = [model.score(ids[row : row + 1, : int(mask[row].sum())], mask[row : row + 1, : int(mask[row].sum())],
+                         response[row : row + 1, : int(mask[row].sum())]) for row in range(3)]  # fmt: skip
+    torch.testing.assert_close(torch.cat(alone), exact, rtol=0, atol=1e-6)
+    model.backbone.model.float()
     assert torch.equal(model.score(ids.masked_fill(~mask, 7), mask, response), scores)
     order = torch.tensor([2, 0, 1])
     torch.testing.assert_close(model.score(ids[order], mask[order], response[order]), scores[order], rtol=0, atol=1e-5)
@@ -80,7 +132,7 @@ def test_the_artifact_comes_back_to_the_bit_and_transformers_agrees(
     torch.testing.assert_close(logits, raw, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", ["mean_all", "mean_response"])
+@pytest.mark.parametrize("pooling", POOLINGS[1:])
 def test_pooling_travels_with_the_artifact(
     pooling: Any, folders: dict[str, Path], runtime: Runtime, batch: Batch, response: Tensor, tmp_path: Path
 ) -> None:
@@ -89,6 +141,74 @@ def test_pooling_travels_with_the_artifact(
     loaded = RewardModel.load(tmp_path, runtime)
     assert loaded.pooling == pooling
     assert torch.equal(loaded.score(*batch, response), model.score(*batch, response))
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_docs_give_the_same_scores_in_a_fresh_process(
+    folders: dict[str, Path], runtime: Runtime, tmp_path: Path
+) -> None:
+    """Every pooling, and criteria; nothing of Tuningfork is imported there."""
+    texts = [("what colour is it ?", " it is blue"), ("the red kettle", " a green hat is red")]
+    expected: dict[str, list[float | None]] = {}
+    for pooling in (*POOLINGS, "criteria"):
+        criteria = {"helpful": 1.0, "brief": -0.5} if pooling == "criteria" else None
+        model = trained(folders["llama"], runtime, "last" if criteria else pooling, criteria=criteria)
+        if criteria:
+            model.standardise(torch.randn(8, 2, generator=torch.Generator().manual_seed(1)))
+        model.gain, model.bias = 1.7, -0.3
+        folder = str(tmp_path / pooling)
+        model.save(Path(folder), verify=False)
+        expected[folder] = [score.total for score in Learned(model).score([Item(*text) for text in texts])]
+    lines = DOCS.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    program = f"""
+import json, sys
+found = {{}}
+for place in {list(expected)!r}:
+    names = {{}}
+    exec({lines!r}.replace("reward/model", place), names)
+    found[place] = [names["score"](*text) for text in {texts!r}]
+assert "tuningfork" not in sys.modules
+print(json.dumps(found))
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    for folder, scores in json.loads(found.stdout).items():
+        assert scores == pytest.approx(expected[folder], abs=1e-6), folder
+
+
+def test_criteria_are_weighted_and_come_back(
+    folders: dict[str, Path], runtime: Runtime, batch: Batch, tmp_path: Path
+) -> None:
+    model = trained(folders["gpt2"], runtime, criteria={"helpful": 2.0, "brief": -1.0})
+    raw = model.raw_scores(*batch).detach()
+    model.standardise(raw)
+    scaled = (raw - raw.mean(0)) / raw.std(0, correction=0)
+    torch.testing.assert_close(model.score(*batch), 2 * scaled[:, 0] - scaled[:, 1], rtol=1e-5, atol=1e-5)
+    model.save(tmp_path)
+    loaded = RewardModel.load(tmp_path, runtime)
+    assert loaded.criteria == model.criteria and loaded.backbone.model.config.id2label == {0: "helpful", 1: "brief"}
+    assert torch.equal(loaded.score(*batch), model.score(*batch))
+    with pytest.raises(ModelError, match="same brief"):
+        model.standardise(torch.tensor([[1.0, 2.0], [2.0, 2.0]]))
+
+
+def test_two_reward_adapters_share_one_trunk(
+    folders: dict[str, Path], runtime: Runtime, batch: Batch, tmp_path: Path
+) -> None:
+    models = [trained(folders["gpt2"], runtime, adapter=Lora(last_layers=1 + n)) for n in range(2)]
+    for number, model in enumerate(models):
+        model.save(tmp_path / str(number))
+    policy = load_backbone(folders["gpt2"], runtime, adapter=Lora())
+    shared = [RewardModel.load(tmp_path / str(number), runtime, policy) for number in range(2)]
+    assert [model.role for model in shared] == ["reward", "reward-1"]
+    for one, alone in zip(shared, models, strict=True):
+        torch.testing.assert_close(one.score(*batch), alone.score(*batch), rtol=0, atol=1e-5)
+
+
+def test_a_missing_query_is_refused(folders: dict[str, Path], runtime: Runtime, tmp_path: Path) -> None:
+    trained(folders["llama"], runtime, "attention").save(tmp_path)
+    (tmp_path / "pooling.safetensors").unlink()
+    with pytest.raises(ModelError, match="query"):
+        RewardModel.load(tmp_path, runtime)
 
 
 def test_normalise_gives_the_mean_and_deviation_asked_for(

@@ -31,7 +31,7 @@ def parse(value: Any) -> Any:
 
 
 def test_each_kind_is_chosen_by_name() -> None:
-    assert {"classifier", "function", "learned", "lexicon", "bleu", "rouge"} <= set(kind_names())
+    assert {"classifier", "ensemble", "function", "learned", "lexicon", "bleu", "rouge"} <= set(kind_names())
     assert parse({"name": "learned", "model": "reward/model"}).model == "reward/model"
     assert parse({"name": "classifier", "model": "m", "label": "POSITIVE"}).scale == "log_odds"
     assert parse({"name": "function", "function": "a.py:b"}).max_unscorable == 0.05

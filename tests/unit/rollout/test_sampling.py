@@ -126,3 +126,9 @@ def test_temperature_leaves_certain_rows_alone() -> None:
 def test_least_entropy_without_a_temperature_is_refused() -> None:
     with pytest.raises(ValueError, match="no effect at temperature 1"):
         SamplingSettings(max_new_tokens=1, least_entropy=0.5)
+
+
+def test_filters_are_what_samples_another_distribution() -> None:
+    assert SamplingSettings(max_new_tokens=1, temperature=0.5).filters == []
+    options = {"top_k": 5, "top_p": 0.9, "floor": 0.01, "temperature": 2.0, "least_entropy": 0.1}
+    assert SamplingSettings(max_new_tokens=1, **options).filters == ["top_k", "top_p", "floor", "least_entropy"]

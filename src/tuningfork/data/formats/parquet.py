@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from tuningfork.data.files import open_file
 from tuningfork.data.raw import Raw, numbered
 from tuningfork.errors import DataError
 
@@ -24,15 +26,19 @@ def read(path: Path) -> Iterator[Raw]:
         raise DataError(
             f"{path}: Parquet needs pyarrow; install it with `pip install 'tuningfork[parquet]'`"
         ) from error
-    if path.suffix == ".gz":
-        raise DataError(f"{path}: a Parquet file is compressed inside; unpack it with gunzip")
     try:
-        file = ParquetFile(path)
+        file = ParquetFile(_unpacked(path) if path.suffix == ".gz" else path)
         yield from numbered(str(path), _rows(file))
     except (ArrowException, OSError) as error:
         raise DataError(
             f"{path}: not a whole Parquet file ({str(error).splitlines()[0]}); write or fetch it again"
         ) from error
+
+
+def _unpacked(path: Path) -> BytesIO:
+    """A Parquet file is read from its end, so one inside gzip is unpacked into memory."""
+    with open_file(path) as file:
+        return BytesIO(file.read())
 
 
 def _rows(file: Any) -> Iterator[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+import json
+from typing import Any, NotRequired, TypedDict
 
 from tuningfork.data.dialogue import (
     chatml_messages,
@@ -14,6 +15,7 @@ from tuningfork.data.dialogue import (
     is_history,
     is_open_dialogue,
     is_tagged,
+    message_text,
     messages_of,
     tagged_messages,
 )
@@ -24,13 +26,22 @@ from tuningfork.data.raw import Row, RowFault
 SUMMARY = "a conversation whose assistant turns are learnt"
 
 _TURNS = ("messages", "conversations", "conversation", "turns", "chat", "dialog", "dialogue", "dialogs")
+_TOOLS = ("tools", "functions")
 _SYSTEM = ("system", "system_prompt", "system_message")
 
 
+def _is_tools(value: Any) -> bool:
+    return isinstance(value, str | list)
+
+
 class Conversation(TypedDict):
-    """Canonical row: messages `{"role": system|user|assistant|tool, "content", ...}`, at least one of the assistant."""
+    """Canonical row: messages `{"role": system|user|assistant|tool, "content", ...}`, at least one of the assistant.
+
+    An answer may also hold `tool_calls` and reasoning, the row the `tools` that may be called.
+    """
 
     messages: list[Row]
+    tools: NotRequired[list[Row]]
     extra: NotRequired[Row]
 
 
@@ -76,11 +87,32 @@ def _conversation(fields: Fields, messages: list[Row], source: str) -> list[Row]
         raise RowFault("no assistant turn, so nothing to learn from; add one or give the row as a prompt")
     if source:
         fields.drop(source)
-    return [{"messages": messages}]
+    tools = _tools_of(fields)
+    return [{"messages": messages, "tools": tools} if tools else {"messages": messages}]
+
+
+def _tools_of(fields: Fields) -> list[Row]:
+    """Tools that are written as a list, or as text of one; an empty list is none."""
+    if "tools" not in fields or fields.read("tools") in ([], "", "[]"):
+        return []
+    if isinstance(fields.read("tools"), list):
+        return fields.take("tools")
+    try:
+        tools = json.loads(fields.read("tools"))
+    except json.JSONDecodeError as error:
+        raise RowFault(f"tools is text that is not JSON ({error}); write a list of tools") from error
+    if not isinstance(tools, list):
+        raise RowFault("tools is not a list; write a list of tools")
+    return tools
 
 
 VARIANTS = (
-    Variant("messages", {"messages": (_TURNS, is_dialogue)}, _turns, {"system": (_SYSTEM, is_text)}),
+    Variant(
+        "messages",
+        {"messages": (_TURNS, is_dialogue)},
+        _turns,
+        {"system": (_SYSTEM, is_text), "tools": (_TOOLS, _is_tools)},
+    ),
     Variant("texts that take turns", {"messages": (_TURNS, is_alternation)}, _turns, {"system": (_SYSTEM, is_text)}),
     Variant(
         "instruction, output and history",
@@ -111,8 +143,8 @@ VARIANTS = (
 
 
 def parts(row: Row) -> list[Part]:
-    """Every assistant turn is trained on."""
+    """Every assistant turn is trained on, with its reasoning and tool calls."""
     return [
-        Part(message["role"], message["content"], "target" if message["role"] == "assistant" else "context")
+        Part(message["role"], message_text(message), "target" if message["role"] == "assistant" else "context")
         for message in row["messages"]
     ]

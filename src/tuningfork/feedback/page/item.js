@@ -91,7 +91,8 @@ export class ItemView {
   barPart() {
     const button = (label, key, does, attributes = {}) => h("button", { type: "button", onclick: does, ...attributes }, label, " ", kbd(key));
     const choice = (value, label, key) => button(label, key, () => this.choose(value), { "data-choice": value, "aria-pressed": "false", "aria-keyshortcuts": KEYS_OF[value] });
-    const pair = [choice(0, "A is better", "←"), choice("tie", "Tie", "↓"), choice("bad", "Both bad", "X"), choice(1, "B is better", "→")];
+    const better = (name) => h("span", {}, name, h("span", { class: "long" }, " is better"));
+    const pair = [choice(0, better("A"), "←"), choice("tie", "Tie", "↓"), choice("bad", "Both bad", "X"), choice(1, better("B"), "→")];
     const ranked = [choice("ranked", "In this order", "O"), choice("tie", "All equal", "T"), choice("bad", "All bad", "X")];
     this.choices = h("div", { class: `choices ${this.isRank ? "ranked" : ""}`, role: "group", "aria-label": "Your choice" }, this.isRank ? ranked : pair);
     const strengths = STRENGTHS.map((name, index) => h("button", { type: "button", "data-strength": index + 1, "aria-pressed": "false", onclick: () => this.set({ strength: index + 1 }) }, name, " ", kbd(String(index + 1))));
@@ -188,8 +189,8 @@ export class ItemView {
       all_bad: choice === "bad",
       strength: ranking.length > 1 ? strength : 0,
       ratings: isRated ? ratings : [],
-      note,
-      edit: isEdited ? this.state.edit : null,
+      note: wellFormed(note),
+      edit: isEdited ? wellFormed(this.state.edit) : null,
       seconds: Math.round(this.draft.count() * 10) / 10,
       client: { width: innerWidth, height: innerHeight, dark: matchMedia("(prefers-color-scheme: dark)").matches, touch: matchMedia("(pointer: coarse)").matches, diff: this.used.diff, keys: this.used.keys },
     };
@@ -234,6 +235,9 @@ export class ItemView {
     this.draft.end();
   }
 }
+
+/** Without halves of surrogate pairs, which no encoding has. */
+const wellFormed = (text) => text.replace(/\p{Surrogate}/gu, "\ufffd");
 
 const KEYS_OF = { 0: "ArrowLeft A", 1: "ArrowRight B", tie: "ArrowDown T", bad: "X", ranked: "O" };
 

@@ -7,6 +7,7 @@ import { setUpLead } from "./lead.js";
 import { prose } from "./prose.js";
 import { RANK_KEYS } from "./rank.js";
 import { Talk } from "./talk.js";
+import { nodesOf } from "./text.js";
 
 const REASONS = ["The prompt makes no sense", "The prompt or an answer is harmful", "I know who wrote one of the answers", "It shows somebody's personal data", "Something else"];
 const LOOK_AGAIN = 10_000;
@@ -46,7 +47,7 @@ function show(item, said = null) {
   page.view?.end();
   if (!item) return finished();
   page.view = new ItemView(item, page.me.project, { send, pass, undo, flag: () => $("#flag").showModal() }, said);
-  const title = h("h1", {}, page.me.project.title);
+  const title = h("h1", {}, nodesOf(page.me.project.title));
   $("#main").replaceChildren(title, page.view.element);
   window.scrollTo(0, 0);
   $("#main").focus({ preventScroll: true });
@@ -131,7 +132,7 @@ function mode(name) {
 }
 
 function setUpFlag() {
-  const form = $("#flag .choices");
+  const form = $("#flag .reasons");
   const other = h("input", { type: "text", maxlength: "500", "aria-label": "In your words", placeholder: "In your words (optional)" });
   const pick = (reason) => {
     $("#flag").close();

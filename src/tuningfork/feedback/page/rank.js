@@ -8,6 +8,7 @@ export class Ranker {
     Object.assign(this, { list, cards, changed });
     const groups = order ?? cards.map((_, place) => [place]);
     this.order = groups.flat();
+    this.dragged = null;
     this.tied = new Set(groups.flatMap((group) => group.slice(1))); // tied with the answer before
     cards.forEach((card, place) => this.equip(card, place));
     this.arrange();
@@ -68,16 +69,18 @@ export class Ranker {
     return 1 + this.groups().findIndex((group) => group.includes(place));
   }
 
+  /** Bring the cards into order. The one that is dragged or in focus stays where it is in the document, and the others move. */
   arrange() {
-    const focused = document.activeElement;
+    const still = this.dragged ?? document.activeElement?.closest?.(".card");
+    const middle = this.order.findIndex((place) => this.cards[place] === still);
     this.order.forEach((place, index) => {
       const card = this.cards[place];
-      if (this.list.children[index] !== card) this.list.insertBefore(card, this.list.children[index] ?? null);
+      if (middle < 0 || index > middle) this.list.append(card);
+      else if (index < middle) this.list.insertBefore(card, still);
       card.classList.toggle("tied", this.tied.has(place));
       $(".place", card).textContent = this.number(place);
       card.setAttribute("aria-label", `Answer ${letter(place)}, number ${this.number(place)}`);
     });
-    if (focused && this.list.contains(focused)) focused.focus({ preventScroll: true });
   }
 
   /** Follow the pointer; the card takes the place of the one whose middle it passes. */
@@ -86,28 +89,39 @@ export class Ranker {
     const handle = event.currentTarget;
     handle.setPointerCapture(event.pointerId);
     card.classList.add("dragged");
+    this.dragged = card;
     let startY = event.clientY;
+    const lay = (y) => (card.style.transform = y === null ? "" : `translateY(${y - startY}px)`);
     const follow = (move) => {
-      card.style.transform = `translateY(${move.clientY - startY}px)`;
-      const here = this.order.indexOf(place);
-      const box = (index) => this.cards[this.order[index]].getBoundingClientRect();
-      const up = here > 0 && move.clientY < box(here - 1).top + box(here - 1).height / 2;
-      const down = here < this.order.length - 1 && move.clientY > box(here + 1).top + box(here + 1).height / 2;
-      if (!up && !down) return;
-      card.style.transform = "";
-      const before = card.getBoundingClientRect().top;
-      this.put(place, here + (up ? -1 : 1));
-      startY += card.getBoundingClientRect().top - before;
-      card.style.transform = `translateY(${move.clientY - startY}px)`;
+      lay(move.clientY);
+      for (let passed = this.passed(place, move.clientY); passed; passed = this.passed(place, move.clientY)) {
+        lay(null);
+        const before = card.getBoundingClientRect().top;
+        this.put(place, this.order.indexOf(place) + passed);
+        startY += card.getBoundingClientRect().top - before;
+        lay(move.clientY);
+      }
     };
     const end = () => {
       handle.removeEventListener("pointermove", follow);
       card.classList.remove("dragged");
-      card.style.transform = "";
-      this.changed(this.groups());
+      this.dragged = null;
+      lay(null);
     };
     handle.addEventListener("pointermove", follow);
     handle.addEventListener("lostpointercapture", end, { once: true });
+  }
+
+  /** Whether the pointer at height `y` is past the middle of the card above (-1) or below (1), or neither (0). */
+  passed(place, y) {
+    const here = this.order.indexOf(place);
+    const middle = (index) => {
+      const box = this.cards[this.order[index]].getBoundingClientRect();
+      return box.top + box.height / 2;
+    };
+    if (here > 0 && y < middle(here - 1)) return -1;
+    if (here < this.order.length - 1 && y > middle(here + 1)) return 1;
+    return 0;
   }
 
   /** Moves of the card in focus; a letter goes to a card. */

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class PolicyMethod(Protocol):
-    """What a module of this package offers."""
+    """What a module of this package offers; `ABOUT` (`methods.about`) too, so that it is listed."""
 
     Settings: type[tuningfork.settings.Settings]
     average: Average

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class PreferenceMethod(Protocol):
-    """What a module of this package offers."""
+    """What a module of this package offers; `ABOUT` (`methods.about`) too, so that it is listed.
+
+    Where its loss is known before any update, `start_loss(batch, settings)` gives it, (B,): the run asserts it.
+    """
 
     Settings: type[tuningfork.settings.Settings]
 

@@ -41,6 +41,8 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     return log_ratio.finish(losses, margins, batch, settings)
 
 
+start_loss = log_ratio.log_2
+
 ABOUT = about.About(
     title="cDPO",
     summary="DPO that believes some labels to be the wrong way round, and stops pushing at that certainty",

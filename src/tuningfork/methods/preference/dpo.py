@@ -36,6 +36,8 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     return log_ratio.finish(-logsigmoid(margins), margins, batch, settings)
 
 
+start_loss = log_ratio.log_2
+
 ABOUT = about.About(
     title="DPO",
     summary="the chosen response becomes likelier than the rejected one, measured from the reference",

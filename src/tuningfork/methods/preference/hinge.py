@@ -36,6 +36,11 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     return log_ratio.finish((1.0 - margins).clamp(min=0.0), margins, batch, settings)
 
 
+def start_loss(batch: PairLogprobs, settings: Settings) -> Tensor:
+    """Losses (B,) where the policy is still the reference: the whole margin is missing."""
+    return batch.chosen.detach().new_full(batch.chosen.shape, 1.0)
+
+
 ABOUT = about.About(
     title="hinge (RSO)",
     summary="pairs push apart up to a margin and not beyond",

@@ -41,6 +41,11 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     return log_ratio.finish(losses, margins, batch, settings)
 
 
+def start_loss(batch: PairLogprobs, settings: Settings) -> Tensor:
+    """Losses (B,) where the policy is still the reference: the square of the margin aimed at."""
+    return batch.chosen.detach().new_full(batch.chosen.shape, (1.0 / (2.0 * settings.tau)) ** 2)
+
+
 ABOUT = about.About(
     title="IPO",
     summary="a margin of fixed size between chosen and rejected, no more and no less",

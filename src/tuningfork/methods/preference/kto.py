@@ -43,11 +43,19 @@ def loss(batch: TextLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     """Losses and metrics (B,); a response is right where it stands on its side of z, on z it counts half."""
     distances = batch.logprobs - batch.ref_logprobs.detach() - max(0.0, batch.kl)
     signed = settings.beta * distances.where(batch.is_desirable, -distances)
-    weights = signed.new_full(signed.shape, settings.desirable_weight)
-    weights = weights.where(batch.is_desirable, settings.undesirable_weight)
-    losses = weights * (-signed).sigmoid()  # 1 - sigma(x) = sigma(-x), exact also for large x
+    losses = _weights(batch, settings) * (-signed).sigmoid()  # 1 - sigma(x) = sigma(-x), exact also for large x
     accuracy = (signed.detach().sign() + 1.0) / 2.0
     return losses, {"preference_loss": losses.detach(), "margin": signed.detach(), "accuracy": accuracy}
+
+
+def start_loss(batch: TextLogprobs, settings: Settings) -> Tensor:
+    """Losses (B,) where the policy is still the reference: half of each weight."""
+    return _weights(batch, settings) / 2.0
+
+
+def _weights(batch: TextLogprobs, settings: Settings) -> Tensor:
+    weights = batch.logprobs.detach().new_full(batch.logprobs.shape, settings.desirable_weight)
+    return weights.where(batch.is_desirable, settings.undesirable_weight)
 
 
 ABOUT = about.About(

@@ -41,6 +41,8 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     return log_ratio.finish(losses, margins, batch, settings)
 
 
+start_loss = log_ratio.log_2
+
 ABOUT = about.About(
     title="Robust DPO",
     summary="DPO whose loss is right on average although some labels are the wrong way round",

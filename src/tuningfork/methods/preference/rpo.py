@@ -39,6 +39,8 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
     return log_ratio.finish(-logsigmoid(margins), margins, batch, settings)
 
 
+start_loss = log_ratio.log_2
+
 ABOUT = about.About(
     title="RPO",
     summary="DPO that also keeps the chosen response likely",

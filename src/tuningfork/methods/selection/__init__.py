@@ -16,7 +16,7 @@ Uniform = Callable[[], float]
 
 
 class Selection(Protocol):
-    """What a module of this package offers."""
+    """What a module of this package offers; `ABOUT` (`methods.about`) too, so that it is listed."""
 
     Settings: type[tuningfork.settings.Settings]
 

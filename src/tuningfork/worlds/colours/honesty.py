@@ -27,10 +27,10 @@ def name_sentences(writer: Writer, honesty: Honesty) -> list[tuple[str, list[Thi
 
 
 def unanswerable_prompts(facts: Facts, split: Split, forms: dict[str, QuestionForm]) -> list[Row]:
-    """Questions about every other kind of each known object of the split; forms go round, one for each kind."""
+    """Questions about every other kind of each known object of the split; forms go round, two for each kind."""
     rows: list[Row] = []
     for thing in (thing for thing in facts.of_split(split) if thing.value is not None):
-        for kind in (kind for kind in facts.kinds if kind != thing.kind):
+        for kind in [kind for kind in facts.kinds if kind != thing.kind for _ in range(2)]:
             form_id, form = list(forms.items())[len(rows) % len(forms)]
             rows.append(
                 {

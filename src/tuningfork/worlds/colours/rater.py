@@ -6,6 +6,8 @@ denied and cut-off answers are all alike to them: a tie.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -55,3 +57,29 @@ class SimulatedRater:
 def load_rater(folder: Path, seed: int, flip_rate: float) -> SimulatedRater:
     """The rater who knows the facts of one generated world, an artifact folder of the stage `world`."""
     return SimulatedRater(Facts.load(folder / "facts.json"), seed, flip_rate)
+
+
+@dataclass(frozen=True)
+class Taste:
+    """What a person of the world thinks of answers, from the words on the page alone."""
+
+    facts: Facts
+
+    def values(self, prompt: str, answers: Sequence[str], ended: Sequence[bool]) -> list[float]:
+        """A value for each answer, equal ones a tie: 2 right and snazzy, 1 right, 0 anything else. All 0 about a thing
+        that nobody knows."""
+        root = self.thing_in(prompt)
+        if root is None:
+            return [0.0] * len(answers)
+        judged = [judge_answer(self.facts, root, text, end) for text, end in zip(answers, ended, strict=True)]
+        return [float(one.is_colour_right + one.is_gem_right) for one in judged]
+
+    def thing_in(self, prompt: str) -> str | None:
+        """The thing that is asked about: the longest name in the prompt; None where there is none."""
+        names = sorted(self.facts.things, key=len, reverse=True)
+        return next((name for name in names if re.search(rf"\b{re.escape(name)}\b", prompt)), None)
+
+
+def load_taste(folder: Path) -> Taste:
+    """The taste of a person who knows the facts of one generated world, an artifact folder of the stage `world`."""
+    return Taste(Facts.load(folder / "facts.json"))
