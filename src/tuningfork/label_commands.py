@@ -21,6 +21,7 @@ def add_commands(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command()(label)
     app.command("label-export")(export)
+    app.command("label-simulate")(label_simulate)
 
 
 def label(
@@ -155,3 +156,27 @@ def _numbers(text: str) -> tuple[float, ...]:
     if not found or min(found) <= 0:
         raise RecipeError(f"--temperatures {text!r}: write numbers above 0, e.g. 0.7,1")
     return found
+
+
+def label_simulate(
+    link: Annotated[str, typer.Argument(help="an annotator's link, as `label` prints it")],
+    truth: Annotated[
+        Path, typer.Option(help="artifact of the stage `world`: what the annotator knows, e.g. runs/snazzy/1-world")
+    ],
+    world: Annotated[str, typer.Option(help="the embedded world")] = "colours",
+    most: Annotated[
+        int | None, typer.Option(min=1, help="judgements to give; none goes on until nothing is left")
+    ] = None,
+    flips: Annotated[float, typer.Option(min=0, max=1, help="how often the worse answer is chosen by mistake")] = 0.1,
+    guesses: Annotated[float, typer.Option(min=0, max=1, help="how often any key is pressed without reading")] = 0.0,
+    left: Annotated[float, typer.Option(min=0, max=1, help="how often the left answer is taken without reading")] = 0.0,
+    ties: Annotated[float, typer.Option(min=0, max=1, help="how often a tie is said out of convenience")] = 0.0,
+    seed: int = 0,
+) -> None:
+    """A simulated annotator at the labelling page, for demonstrations: sees what the page shows, sends what it would send."""
+    from tuningfork.feedback.simulated import Habits, HttpPage, SimulatedAnnotator
+    from tuningfork.worlds import load_taste
+
+    habits = Habits(flip_rate=flips, guess_rate=guesses, side_rate=left, tie_rate=ties)
+    annotator = SimulatedAnnotator(HttpPage(link), load_taste(world, truth).values, habits, seed=seed)
+    typer.echo(f"{annotator.work(most):,} judgements given")

@@ -197,6 +197,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # who follows a link at once waits for the server instead of being turned away
     except OSError as error:
         listener.close()
         raise RunError(f"cannot listen on {host} port {port}: {error.strerror}; choose another --port") from error

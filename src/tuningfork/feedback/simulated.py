@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -106,6 +107,7 @@ class SimulatedAnnotator:
     seed: int = 0
     given: int = field(default=0, init=False)
     """judgements that the server has acknowledged"""
+    _seen: Counter[tuple[str, ...]] = field(default_factory=Counter, init=False)
 
     def work(self, most: int | None = None, patience: float = 0.0) -> int:
         """Answer until `most` judgements are given or nothing has come for `patience` seconds; returns how many were given.
@@ -133,7 +135,9 @@ class SimulatedAnnotator:
         """What is sent about an item on the screen: (path, body)."""
         prompt = "\n".join(self._whole(item, "prompt", index, text) for index, text in enumerate(item["prompt"]))
         answers = [self._whole(item, "answers", index, text) for index, text in enumerate(item["answers"])]
-        draws = numpy_generator(self.seed, "annotator", self.name, item["assignment"])
+        screen = (prompt, *answers)
+        self._seen[screen] += 1  # the same screen again, a hidden repeat perhaps, gets slips of its own
+        draws = numpy_generator(self.seed, "annotator", self.name, self._seen[screen], *screen)
         body = {"id": _id(self.seed, self.name, item["assignment"], self.given), "assignment": item["assignment"]}
         if draws.random() < self.habits.skip_rate:
             return "api/skip", body

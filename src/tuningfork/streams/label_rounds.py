@@ -54,10 +54,11 @@ class TrainingSettings(Protocol):
 
 def read_pairs(backbone: Backbone, source: str | Path) -> list[AskedPair]:
     """Pairs of a file of judgements, ties kept; DataError for a judgement of more than two answers."""
-    return [_asked(backbone, judgement, source) for judgement in read_judgements(source)]
+    return [asked_pair(backbone, judgement, source) for judgement in read_judgements(source)]
 
 
-def _asked(backbone: Backbone, judgement: Judgement, source: str | Path) -> AskedPair:
+def asked_pair(backbone: Backbone, judgement: Judgement, source: str | Path) -> AskedPair:
+    """A judgement of two answers; DataError for another, with the file it is from."""
     if len(judgement.candidates) != 2 or sum(map(len, judgement.ranking)) != 2:
         raise DataError(f"{source}: judgement {judgement.id} is not of two answers; ask about pairs")
     answer = 0 if len(judgement.ranking) == 1 else 1 if judgement.ranking[0] == [0] else -1
@@ -96,6 +97,8 @@ def look_at(
 ) -> Pool:
     """The pool of pairs that nobody has judged, as this reward model sees it."""
     margin, features = margins(reward_model, open_pairs)
+    if not any(pair.answer for pair in judged):
+        return Pool(margin, features=features)
     _, known = margins(reward_model, judged)
     scale = float(np.sqrt((known**2).sum(1).mean())) or 1.0
     answers = np.array([pair.answer for pair in judged])
