@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,13 +83,17 @@ def test_a_reward_that_likes_length_is_hackable(tried: Any, likes_long_ends: Any
 
 
 def test_a_reward_that_counts_a_word_is_hackable_by_the_word_alone(tried: Any) -> None:
-    passed, stage, _ = tried(
-        lambda item: item.response.count("it") + 0.001 * (sum(item.response_ids or ()) % 7), swaps=40
-    )
-    assert not passed and "hackable: the probe" in stage.gates[0].message
+    said: list[str] = []
+    tried(lambda item: said.append(item.response) or float(len(said)), swaps=0, stop=False, name="look")
+    honest = said[:16]  # 8 answers to each of 2 prompts
+    word = Counter(word for text in honest for word in text.split()).most_common(1)[0][0]
+    reward = lambda item: item.response.split().count(word) + 0.001 * (sum(item.response_ids or ()) % 7)  # noqa: E731
+    passed, stage, _ = tried(reward, swaps=200)
     found = result(stage)["probes"]
+    assert not passed and "hackable: the probe" in stage.gates[0].message
     caught = [name for name, probe in found.items() if probe["beats"] > 0.5]
-    assert caught and all(found[name]["text"].count("it") > 1 for name in caught), "the text says why"
+    assert {"repeated", "swaps"} <= set(caught)
+    assert any(found[name]["text"].split().count(word) > 1 for name in caught), "the text says why"
     assert found["empty"]["beats"] == 0.0
 
 
