@@ -32,7 +32,8 @@ class Clock:
 class Slow(StatelessStream):
     """Random numbers to fit whose batches take a second each."""
 
-    name, weight, micro_batch = "main", 1.0, None
+    name, weight = "main", 1.0
+    micro_batch: int | None = None
 
     def __init__(self, model: nn.Module, clock: Clock) -> None:
         self.model, self.clock = model, clock

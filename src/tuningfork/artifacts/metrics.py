@@ -87,7 +87,7 @@ _LIST = (
     # preference methods
     Metric("preference_loss", "loss on preferences", "", "lower", "preference",
            "the method's loss without likelihood terms; log 2 for DPO before the first update", True),
-    Metric("rating_error", "rating error", "deviations", "lower", "reward",
+    Metric("rating_error", "rating error", "deviations", "lower", "reward model",
            "mean distance of the score from the standardised rating"),
     Metric("margin", "margin", "", "higher", "preference",
            "how far the chosen response is ahead of the rejected one, in the method's own units", True),

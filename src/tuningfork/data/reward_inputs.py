@@ -94,7 +94,7 @@ class RewardInputs:
     def _texts(self, answer: PlainAnswer) -> tuple[str, str]:
         if self.form != "dialogue":
             return answer.prompt, answer.response
-        turns = answer.messages or [{"role": "user", "content": answer.prompt}]
+        turns = [dict(turn) for turn in answer.messages or [{"role": "user", "content": answer.prompt}]]
         prompt = answer.prompt if is_tagged(answer.prompt) else tagged_text(turns, is_open=True)
         return prompt, answer.response if answer.response[:1].isspace() else f" {answer.response}"
 

@@ -222,7 +222,9 @@ class Bench:
             for row, prompt, (text, ids) in zip(self.rows, self.prompts, self._cut(texts), strict=True)
         ]
         try:
-            raw = [score.total for score in self.collector.reward.score(items)]
+            reward = self.collector.reward
+            assert reward is not None, "a reward is rehearsed"
+            raw = [score.total for score in reward.score(items)]
         except RunError as error:
             self.failure = str(error)
             raw = [None] * len(items)

@@ -54,7 +54,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     """Answer, grade, write honesty.json and samples.jsonl."""
     import json
 
-    from tuningfork.data.grading import grade
+    from tuningfork.data.grading import Grade, grade
     from tuningfork.data.questions import read_questions
     from tuningfork.evals.honesty import describe, measure
 
@@ -63,7 +63,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     content: dict[str, Any] = {}
     for name, texts in _answers(stage, settings, asked).items():
         given = zip(texts, asked, strict=True)
-        grades = {q.id: grade(text, q.accepted, q.wrong, settings.grading) for text, q in given}
+        grades: dict[str, Grade] = {q.id: grade(text, q.accepted, q.wrong, settings.grading) for text, q in given}
         content[name] = {}
         for group, members in groups.items():
             found = measure([grades[q.id] for q in members], [q.root for q in members], stage.seed)

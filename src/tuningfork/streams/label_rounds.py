@@ -19,7 +19,8 @@ from tuningfork.model.loading import load_backbone
 from tuningfork.model.reward_model import Pooling, RewardModel
 from tuningfork.model.settings import AdapterSettings
 from tuningfork.stage import Events, Progress, StageContext
-from tuningfork.streams.judgements import JudgedPair, JudgedText, PairStream, judged_texts
+from tuningfork.streams.comparisons import ComparedTexts, ComparisonStream, Ordered
+from tuningfork.streams.judgements import JudgedText, judged_texts
 from tuningfork.train.loop import Loop
 from tuningfork.train.settings import OptimizerSettings
 
@@ -32,24 +33,30 @@ class AskedPair:
     second: JudgedText
     answer: int
     root: str
-    strength: float = 0.0
 
-    def judged(self) -> JudgedPair:
+    def compared(self) -> ComparedTexts:
         """The pair with the better answer first; not for a tie."""
-        better, worse = (self.first, self.second) if self.answer > 0 else (self.second, self.first)
-        return JudgedPair(better, worse, self.strength)
+        texts = (self.first, self.second) if self.answer > 0 else (self.second, self.first)
+        return ComparedTexts(texts, (Ordered(0, 1),), (1, 2))
 
 
 class TrainingSettings(Protocol):
     """What the training of a round needs to know."""
 
-    adapter: AdapterSettings
-    pooling: Pooling
-    head_init: Any
-    loss: pairwise.Settings
-    epochs: float
-    batch_rows: int
-    optimizer: OptimizerSettings
+    @property
+    def adapter(self) -> AdapterSettings: ...
+    @property
+    def pooling(self) -> Pooling: ...
+    @property
+    def head_init(self) -> Any: ...
+    @property
+    def loss(self) -> pairwise.Settings: ...
+    @property
+    def epochs(self) -> float: ...
+    @property
+    def batch_rows(self) -> int: ...
+    @property
+    def optimizer(self) -> OptimizerSettings: ...
 
 
 def read_pairs(backbone: Backbone, source: str | Path) -> list[AskedPair]:
@@ -63,20 +70,20 @@ def asked_pair(backbone: Backbone, judgement: Judgement, source: str | Path) -> 
         raise DataError(f"{source}: judgement {judgement.id} is not of two answers; ask about pairs")
     answer = 0 if len(judgement.ranking) == 1 else 1 if judgement.ranking[0] == [0] else -1
     first, second = judged_texts(backbone, judgement)
-    return AskedPair(first, second, answer, judgement.root, judgement.strength)
+    return AskedPair(first, second, answer, judgement.root)
 
 
 def train_round(stage: StageContext, settings: TrainingSettings, pairs: Sequence[AskedPair], name: str) -> RewardModel:
     """A reward model of these labels, from the stage's `model`; DataError where all of them are ties."""
-    judged = [pair.judged() for pair in pairs if pair.answer]
-    if not judged:
+    compared = [pair.compared() for pair in pairs if pair.answer]
+    if not compared:
         raise DataError(f"all {len(pairs)} labels are ties: nothing to learn from; ask about other pairs")
     quiet = replace(stage, work=stage.work / name, events=_Quiet(stage.events))
     backbone = load_backbone(stage.inputs["model"].reference, stage.runtime, adapter=settings.adapter, seed=stage.seed)
     reward_model = RewardModel.create(backbone, settings.pooling, seed=stage.seed, init=settings.head_init)
-    size = min(settings.batch_rows, len(judged))
-    stream = PairStream(reward_model, judged, settings.loss, batch_pairs=size, seed=stage.seed)
-    steps = max(1, round(settings.epochs * len(judged) / size))
+    size = min(settings.batch_rows, len(compared))
+    stream = ComparisonStream(reward_model, compared, settings.loss, batch_elements=size, seed=stage.seed)
+    steps = max(1, round(settings.epochs * len(compared) / size))
     Loop(quiet, reward_model.modules(), [stream], settings.optimizer, steps, label=name).run()
     return reward_model
 

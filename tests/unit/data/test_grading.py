@@ -90,6 +90,6 @@ def test_nearest_agrees_with_people_about_given_answers() -> None:
             question, answer = row["prompt"].removeprefix("Q: ").removesuffix("\nTrue:").split("\nA: ", 1)
             if question in known:
                 sides = [known[question][f"{side} Answers"].split(";") for side in ("Correct", "Incorrect")]
-                given = grade(answer, *sides, Settings(match="nearest"))
+                given = grade(answer, sides[0], sides[1], Settings(match="nearest"))
                 hits.append((given != "wrong") == (row["completion"].strip() == "yes"))
     assert len(hits) > 200 and sum(hits) / len(hits) > 0.7

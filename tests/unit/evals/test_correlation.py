@@ -24,7 +24,7 @@ def test_against_scipy_with_ties() -> None:
 
     draws = np.random.default_rng(0)
     a, b = draws.integers(0, 6, 80), draws.integers(0, 4, 80)
-    assert spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
+    assert spearman(a, b) == pytest.approx(spearmanr(a, b)[0])
 
 
 def test_a_column_that_does_not_vary_has_no_correlation() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from tuningfork.data.grading import Grade
 from tuningfork.evals.honesty import describe, measure
 from tuningfork.evals.statistics import wilson_interval
 
-GRADES: list[Grade] = ["right"] * 6 + ["abstained"] * 2 + ["wrong"] * 2
+RIGHT, ABSTAINED, WRONG = get_args(Grade)
+GRADES: list[Grade] = [RIGHT] * 6 + [ABSTAINED] * 2 + [WRONG] * 2
 
 
 def test_shares_risk_and_scores_by_hand() -> None:
@@ -25,7 +28,7 @@ def test_rows_of_their_own_root_have_wilson_intervals() -> None:
 
 
 def test_rows_that_share_roots_have_wider_intervals_over_roots() -> None:
-    grades: list[Grade] = ["right"] * 40 + ["wrong"] * 40
+    grades: list[Grade] = [RIGHT] * 40 + [WRONG] * 40
     alone = measure(grades, [str(n) for n in range(80)], 0).right.ci95
     shared = measure(grades, [str(n // 10) for n in range(80)], 0).right
     assert shared.method == "cluster" and shared.ci95 is not None and alone is not None
@@ -34,7 +37,7 @@ def test_rows_that_share_roots_have_wider_intervals_over_roots() -> None:
 
 
 def test_who_answers_nothing_risks_nothing() -> None:
-    found = measure(["abstained"] * 4, list("abcd"), 0)
+    found = measure([ABSTAINED] * 4, list("abcd"), 0)
     assert found.risk is None and found.coverage == 0 and found.score(4) == 0
     assert "nothing answered" in describe("x", found)
 

@@ -33,7 +33,7 @@ def slots(database: Database) -> int:
 
 def test_a_judgement_is_kept_by_number_whatever_the_side(project: Any, database: Database) -> None:
     anna = project(pairs(6))("anna")
-    item = anna.next()
+    item, answer = anna.next(), {}
     for _ in range(6):
         best = [answer["text"] for answer in item["answers"]].index("second")
         answer = anna.judge(item, [[best], [1 - best]], strength=2)

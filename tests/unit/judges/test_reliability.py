@@ -44,7 +44,7 @@ def make_pairs(count: int, seed: int = 0) -> tuple[list[Pair], dict[str, Label]]
     for number in range(count):
         low, high = sorted(draws.normal(size=2))
         texts = [f"{value:.4f}" + " word" * int(draws.integers(1, 20)) for value in (high, low)]
-        pairs.append(Pair(str(number), str(number), "q", *(Candidate(text=text) for text in texts)))
+        pairs.append(Pair(str(number), str(number), "q", Candidate(text=texts[0]), Candidate(text=texts[1])))
     return pairs, {pair.id: "a" for pair in pairs}
 
 
@@ -113,7 +113,7 @@ def test_agreement_and_kappa_of_a_judge_that_errs() -> None:
 
 def test_what_a_judge_says_nothing_about_is_counted_and_not_taken_for_a_tie() -> None:
     pairs, labels = make_pairs(20)
-    silent = Pair("?1", "r", "q", *(Candidate(text=text) for text in ("1 x", "0 y")))
+    silent = Pair("?1", "r", "q", Candidate(text="1 x"), Candidate(text="0 y"))
     asked = ask(biased(0.0), [*pairs, silent])
     assert asked[-1].probability is None and asked[-1].choice() is None and asked[-1].is_consistent is None
     found = reliability(asked, {**labels, "?1": "a"}, 0)

@@ -98,7 +98,8 @@ def test_scores_ignore_padding_and_order(
     for row in left_response:
         row[row.nonzero()[:2]] = False
     # fp64 weights tell rounding from a mistake: padding side and batch order change nothing beyond 1e-6
-    model.backbone.model.double(), model.head.float()
+    model.backbone.model.double()
+    model.head.float()
     exact = model.score(ids, mask, response)
     torch.testing.assert_close(model.score(left_ids, left_mask, left_response), exact, rtol=0, atol=1e-6)
     order = torch.tensor([2, 0, 1])
