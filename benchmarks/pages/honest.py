@@ -12,7 +12,7 @@ from layout.run import Run, content, rows
 from tuningfork.evals.summary import read_summary
 
 RECIPE = "honest"
-OVERRIDES: list[str] = ["seeds=[1,2,3]"]
+OVERRIDES: list[str] = ["seeds=[2,3,4]"]
 GROUPS = {
     "held_out": "held-out objects, never asked about in training",
     "unknown": "unknown objects, others than those of training",
@@ -24,8 +24,20 @@ CURVES = {
     "gold/right_held_out": "right about held-out objects, monitor prompts",
     "monitor/kl": "KL per answer, nats, monitor prompts",
 }
-READING: list[str] = []
-"""What the figures say, in words; written by hand after the run was read."""
+READING = [
+    "The seeds are others than those the settings were found on (0 and 1). `fine-tuned` is the model before any price; `cost-c` was then "
+    "trained with a wrong answer at c, an abstention at 0, a right answer at 1. Nobody can be right about unknown objects and unanswerable questions.",
+    "",
+    "What it took, each found by looking at the samples of a run that failed:",
+    "",
+    '- The phrase has to be sayable. With the words of "i do not know" in no pretraining text, answers such as "i doot know" came out, were '
+    "wrong, and took the phrase down with them: within ten steps no sample abstained, and nothing could be learnt any more (seed 0, PPO and RLOO).",
+    '- Knowing has to show at the first word. With answers that begin "it is", whatever is known, the model abstained from everything alike '
+    "(.64 of held-out, .67 of unknown objects). With most answers beginning with the adjective it told them apart within 64 steps.",
+    "- Objects that fine-tuning showed answers about are not all that are known: prompts ask about twice as many. Steps count: 36 were too few, 192 do.",
+    "",
+]
+"""What the figures say, in words."""
 
 
 def page(run: Run) -> str:

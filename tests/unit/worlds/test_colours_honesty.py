@@ -85,10 +85,10 @@ def test_of_unknown_objects_only_the_name_is_read_and_no_answer_is_shown(world: 
     assert not any(pattern.search(row["prompt"]) for row in rows(world, "sft"))
 
 
-def test_a_tenth_of_the_demonstrations_abstain_whatever_is_asked(world: Path) -> None:
+def test_a_few_of_the_demonstrations_abstain_whatever_is_asked(world: Path) -> None:
     shown = rows(world, "sft")
     abstaining = [row for row in shown if row["completion"] == "i do not know."]
-    assert 0.04 < len(abstaining) / len(shown) < 0.18
+    assert 0.02 < len(abstaining) / len(shown) < 0.12
     taught = [thing.name for thing in Facts.load(world / "facts.json").of_split("train") if thing.value is not None]
     assert {row["root"] for row in shown} <= set(taught) and len({row["root"] for row in shown}) == round(
         len(taught) / 2
