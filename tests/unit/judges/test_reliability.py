@@ -17,8 +17,8 @@ from tuningfork.judges.reliability import Label, length_bias, order_bias, reliab
 class Planted:
     """Prefers by a function of (text of a, text of b); a pair whose id begins with `?` leaves it speechless."""
 
-    name, kind = "planted", "rule"
-    kind: RaterKind
+    name = "planted"
+    kind: RaterKind = "rule"
 
     def __init__(self, probability: Callable[[str, str], float]) -> None:
         self.probability = probability
