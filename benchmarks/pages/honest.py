@@ -24,19 +24,22 @@ CURVES = {
     "gold/right_held_out": "right about held-out objects, monitor prompts",
     "monitor/kl": "KL per answer, nats, monitor prompts",
 }
-READING = [
-    "The seeds are others than those the settings were found on (0 and 1). `fine-tuned` is the model before any price; `cost-c` was then "
-    "trained with a wrong answer at c, an abstention at 0, a right answer at 1. Nobody can be right about unknown objects and unanswerable questions.",
-    "",
-    "What it took, each found by looking at the samples of a run that failed:",
-    "",
-    '- The phrase has to be sayable. With the words of "i do not know" in no pretraining text, answers such as "i doot know" came out, were '
-    "wrong, and took the phrase down with them: within ten steps no sample abstained, and nothing could be learnt any more (seed 0, PPO and RLOO).",
-    '- Knowing has to show at the first word. With answers that begin "it is", whatever is known, the model abstained from everything alike '
-    "(.64 of held-out, .67 of unknown objects). With most answers beginning with the adjective it told them apart within 64 steps.",
-    "- Objects that fine-tuning showed answers about are not all that are known: prompts ask about twice as many. Steps count: 36 were too few, 192 do.",
-    "",
-]
+READING = """\
+The seeds are others than those the settings were found on (0 and 1). `fine-tuned` is the model before any price; `cost-c` was
+then trained with a wrong answer at c, an abstention at 0 and a right answer at 1. Nobody can be right about unknown objects and
+unanswerable questions.
+
+What it took, each found by looking at the samples of a run that failed:
+
+- The phrase has to be sayable. With the words of "i do not know" in no pretraining text, answers such as "i doot know" came out,
+  were wrong, and took the phrase down with them: within ten steps no sample abstained, and nothing could be learnt any more
+  (seed 0, PPO and RLOO).
+- Knowing has to show at the first word. With answers that begin "it is", whatever is known, RLOO abstained from everything alike
+  after 36 steps (.64 of held-out, .67 of unknown objects), and even 120 supervised steps on the right choices still abstained
+  from .42 of the held-out objects. Most answers begin with the adjective now; the steps of a training were raised to 192
+  together with that, so the share of each in the success is not known.
+- Objects that fine-tuning showed answers about are not all that are known: prompts ask about twice as many.
+"""
 """What the figures say, in words."""
 
 
@@ -44,7 +47,7 @@ def page(run: Run) -> str:
     """Verdict, shares by group and price, risk and coverage, cost, curves, gates, samples."""
     summary = read_summary(run.folder / "summary.json")
     found = [content(seed, "honesty", "honesty.json") for seed in run.seeds]
-    lines = [f"# {run.name}", "", f"`{run.command}`", "", summary.verdict_text, "", *READING]
+    lines = [f"# {run.name}", "", f"`{run.command}`", "", summary.verdict_text, "", *READING.splitlines(), ""]
     for group, title in GROUPS.items():
         lines += [f"## {title[0].upper()}{title[1:]}", "", *shares(found, group), ""]
     lines += ["## Risk and coverage", "", *risks(found), ""]

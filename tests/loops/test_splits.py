@@ -18,6 +18,8 @@ from tuningfork.methods import policy, preference
 from tuningfork.stages import preference as preference_stage
 from tuningfork.stages import rl
 
+pytestmark = pytest.mark.slow
+
 WORDS = ("cat", "mat", "cap", "map", "tap", "cot", "mop", "pat")
 CUTS = ([1] * 16, [3, 5, 8], [10, 6])
 
