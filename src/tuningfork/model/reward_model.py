@@ -232,8 +232,8 @@ class RewardModel:
             check_folder(folder)
         config = load_config(source)
         facts = getattr(config, "tuningfork", None) or {}
-        kept: list[dict[str, Any]] = [dict(one) for one in facts.get("criteria") or []]
-        criteria = {str(one.pop("name")): Criterion(**one) for one in kept}
+        listed: list[dict[str, Any]] = [dict(one) for one in facts.get("criteria") or []]
+        criteria = {str(one.pop("name")): Criterion(**one) for one in listed}
         if config.num_labels != max(1, len(criteria)):
             raise ModelError(f"{source} has {config.num_labels} labels; a reward model has one score (num_labels 1)")
         if facts.get("version", _FORMAT_VERSION) > _FORMAT_VERSION:
