@@ -137,7 +137,7 @@ def run_with_kills(where: str, folder: Path, *, wanted: int, kills: int) -> tupl
             server.wait()
             server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
         for person in people:
-            person.join(timeout=240)
+            person.join(timeout=600)
     finally:
         server.kill()
         server.wait()

@@ -101,7 +101,7 @@ def database_url(where: str | Path) -> URL:
         return URL.create("sqlite", database=str(where))
     try:
         url = make_url(where)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise RunError("--db: not a database URL; use a file name or postgresql://USER@HOST/NAME") from error
     kind = url.get_backend_name()
     if kind == "postgresql":

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from tuningfork.artifacts.manifest import read_manifest
 from tuningfork.artifacts.run_folder import RECIPE, RunFolder
 from tuningfork.artifacts.store import content_key
 from tuningfork.data.adapters import prompt_text
 from tuningfork.data.reader import open_data
 from tuningfork.errors import DataError, ModelError, RunError
+from tuningfork.feedback import schema
 from tuningfork.feedback.database import Database
 from tuningfork.feedback.items import NewItem, add_items, count
 from tuningfork.feedback.project import ProjectSettings
@@ -145,8 +148,16 @@ class Filler:
                 return
 
     def _chunks(self) -> Iterator[Sequence[dict[str, Any]]]:
-        for start in range(0, len(self.prompts), _CHUNK):
-            yield self.prompts[start : start + _CHUNK]
+        """Prompts that have no item yet, some at a time."""
+        items = schema.items.c
+        with self.database.read() as connection:
+            known = set(connection.scalars(select(items.name).where(items.round == self.round)))
+        left = [row for row in self.prompts if self._name(row) not in known]
+        for start in range(0, len(left), _CHUNK):
+            yield left[start : start + _CHUNK]
+
+    def _name(self, row: dict[str, Any]) -> str:
+        return f"round {self.round}/{row['id']}"
 
     def _add(self, rows: Sequence[dict[str, Any]]) -> None:
         items = []
@@ -156,7 +167,7 @@ class Filler:
                 continue
             items.append(
                 NewItem(
-                    name=f"round {self.round}/{row['id']}",
+                    name=self._name(row),
                     root=row["root"],
                     prompt=prompt_text(row.get("messages") or row["prompt"]),
                     messages=row.get("messages"),

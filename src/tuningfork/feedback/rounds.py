@@ -101,7 +101,16 @@ class Rounds:
 
     def _follow(self, number: int, place: Path, process: subprocess.Popen[bytes]) -> None:
         code = process.wait()
-        message = _last_line(place / "train.log")
+        message = _result(place / "train.log")
+        if (place / "run" / "recipe.yaml").is_file() and not (place / "run" / "report.html").is_file():
+            render = [
+                sys.executable,
+                "-m",
+                "tuningfork.cli",
+                "report",
+                str(place / "run"),
+            ]  # of a run without a verdict
+            subprocess.run(render, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
         if code == 0:
             self.model = self._learnt(place / "run", number)
         self._end(number, "complete" if code == 0 else "failed", message)
@@ -164,6 +173,9 @@ async def report(service: Service, account: Account, request: Request) -> Respon
 ROUTES = [Route("/api/train", train, methods=["POST"]), Route("/rounds/{number:int}/report", report)]
 
 
-def _last_line(log: Path) -> str:
+def _result(log: Path) -> str:
+    """What a run says at its end: its last gate where it came so far, else its last line, which is its error."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
+    gates = [line for line in lines if line.startswith("gate ")]
+    is_done = bool(lines) and lines[-1].startswith(("chat:", "complete:", "report:"))
+    return (gates[-1] if gates and is_done else lines[-1]) if lines else ""

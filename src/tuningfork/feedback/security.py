@@ -45,7 +45,7 @@ class Limits:
 
     body_bytes: int = 512 * 1024
     requests: float = 20.0
-    entries: float = 0.5
+    entries: float = 3.0
     """requests with a link's token, from one address"""
 
 

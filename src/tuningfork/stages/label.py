@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +51,8 @@ class StageSettings(Settings):
 def run(stage: StageContext, settings: StageSettings) -> None:
     """Draw answers, serve the page until there are enough judgements, write them with where they come from.
 
-    The database lies in the stage's work folder: after Ctrl-C the same command goes on with every judgement that was given.
+    After Ctrl-C the same command goes on with every judgement that was given, also under a newer Tuningfork: what people did
+    belongs to the model and the prompts they saw, not to the code that showed them.
     """
     from tuningfork.feedback.database import Database
     from tuningfork.feedback.export import export
@@ -59,7 +62,8 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     from tuningfork.feedback.sampler import Draw, Sampler
     from tuningfork.feedback.service import Service
 
-    database = Database.open(stage.work / "labels.db")
+    file = _labels_file(stage, settings)
+    database = Database.open(file)
     write_project(database, settings.project)
     model = stage.inputs["model"]
     draws = [Draw(0, draw.model_dump(mode="json", exclude_defaults=True)) for draw in settings.draws]
@@ -69,7 +73,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     enough = _Enough(database, settings)
     service = Service(database, settings.project, trainer=enough)
     try:
-        with _Served(service, stage, settings):
+        with _Served(service, stage, settings, file.with_suffix(".links")):
             filler.start()
             _wait(stage, settings, database, filler, enough)
     finally:
@@ -87,6 +91,14 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         counts.judged >= settings.minimum,
         f"{counts.judged:,} judgements (at least {settings.minimum}){': ' + filler.fault if filler.fault else ''}",
     )
+
+
+def _labels_file(stage: StageContext, settings: StageSettings) -> Path:
+    """The database of these answers to these prompts, beside the work folder, which changes with the code."""
+    draws = [draw.model_dump(mode="json") for draw in settings.draws]
+    content = [stage.inputs["model"].key, stage.inputs["prompts"].key, draws, stage.seed]
+    name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    return stage.work.parent / f"{stage.id}-labels" / f"{name}.db"
 
 
 class _Enough:
@@ -117,7 +129,7 @@ class _Enough:
 class _Served:
     """The page, served from a thread while the stage waits."""
 
-    def __init__(self, service: Service, stage: StageContext, settings: StageSettings) -> None:
+    def __init__(self, service: Service, stage: StageContext, settings: StageSettings, links: Path) -> None:
         import uvicorn
 
         from tuningfork.feedback.links import make_links
@@ -130,7 +142,7 @@ class _Served:
         app = build_app(service, limits=Limits(requests=settings.requests))
         self.server = uvicorn.Server(server_config(app, host, port))
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]}, daemon=True)
-        tokens = make_links(service.database, stage.work / "labels.links", "lead", settings.annotators)
+        tokens = make_links(service.database, links, "lead", settings.annotators)
         for name, token in tokens.items():
             stage.events.say(f"{name} labels at {link_of(f'http://{host}:{port}', token)}")
 
