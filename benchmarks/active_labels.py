@@ -88,9 +88,9 @@ def verdict(labels: list[int], curves: Curves) -> str:
     if share <= TARGET:
         return (
             f"Not shown: uncertainty sampling needs {_share(share, low, high)} of random sampling's labels; the estimate is below "
-            f"{TARGET:.0%}, the interval is not."
+            f"{TARGET * 100:.0f} %, the interval is not."
         )
-    return f"It does not: uncertainty sampling needs {_share(share, low, high)} of random sampling's labels, not {TARGET:.0%}."
+    return f"It does not: uncertainty sampling needs {_share(share, low, high)} of random sampling's labels, not {TARGET * 100:.0f} %."
 
 
 def page(seeds: list[str], labels: list[int], curves: Curves, ties: Curves) -> str:
@@ -117,7 +117,7 @@ def page(seeds: list[str], labels: list[int], curves: Curves, ties: Curves) -> s
         "|---|---|---|---|",
     ]  # fmt: skip
     for name, found in curves.items():
-        tied = f"{ties[name][:, -1].mean():.0%}"
+        tied = f"{100 * ties[name][:, -1].mean():.0f} %"
         if name == "random":
             lines.append(f"| {name} | | 100 % | {tied} |")
             continue
@@ -127,9 +127,23 @@ def page(seeds: list[str], labels: list[int], curves: Curves, ties: Curves) -> s
     lines += [
         "", "The share comes from power laws fitted to the mean curves (`evals/learning_curve.py`); its interval draws the seeds "
         "again.",
-        "∞: the fitted curve does not reach that accuracy.", "",
+        "∞: the fitted curve does not reach that accuracy.",
+        "",
+        _why(labels[-1], ties), "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _why(labels: int, ties: Curves) -> str:
+    """How many labels of each strategy taught anything."""
+    counts = {name: labels * (1 - found[:, -1].mean()) for name, found in ties.items()}
+    told = ", ".join(f"{name} {count:.0f}" for name, count in counts.items())
+    return (
+        f"Of {labels} labels so many were no ties: {told}. Two answers that are equally good get scores that are close "
+        "together, which is what uncertainty sampling asks about: it learns as much as random sampling from fewer decided "
+        "pairs, and pays for them with ties. Heads on one trunk (disagreement) avoid some of the ties and are no better for it. "
+        "Why the farthest pairs (diversity) teach less is not established."
+    )
 
 
 def _share(value: float, low: float, high: float) -> str:

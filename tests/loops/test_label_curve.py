@@ -37,8 +37,8 @@ def judgement(number: int, word: str) -> Judgement:
 @pytest.fixture
 def folder(tmp_path: Path, tiny_backbone: Any) -> Path:
     tiny_backbone.save(tmp_path / "model")
-    write_judgements(tmp_path / "pool", [judgement(number, word) for number in range(8) for word in WORDS[:7]])
-    write_judgements(tmp_path / "heldout", [judgement(number, word) for number in range(8) for word in WORDS[7:]])
+    write_judgements(tmp_path / "pool.jsonl", [judgement(number, word) for number in range(8) for word in WORDS[:7]])
+    write_judgements(tmp_path / "heldout.jsonl", [judgement(number, word) for number in range(8) for word in WORDS[7:]])
     return tmp_path
 
 
