@@ -59,7 +59,7 @@ def finish(
 
 def log_2(batch: PairLogprobs, settings: object) -> Tensor:
     """Losses (B,) of the sigmoid kind where the policy is still the reference: log 2 for every pair."""
-    return batch.chosen.detach().new_full(batch.chosen.shape, math.log(2.0))
+    return batch.chosen.new_full(batch.chosen.shape, math.log(2.0))
 
 
 def pair_metrics(losses: Tensor, margins: Tensor) -> dict[str, Tensor]:

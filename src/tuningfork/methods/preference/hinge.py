@@ -38,7 +38,7 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
 
 def start_loss(batch: PairLogprobs, settings: Settings) -> Tensor:
     """Losses (B,) where the policy is still the reference: the whole margin is missing."""
-    return batch.chosen.detach().new_full(batch.chosen.shape, 1.0)
+    return batch.chosen.new_full(batch.chosen.shape, 1.0)
 
 
 ABOUT = about.About(

@@ -43,7 +43,7 @@ def loss(batch: PairLogprobs, settings: Settings) -> tuple[Tensor, dict[str, Ten
 
 def start_loss(batch: PairLogprobs, settings: Settings) -> Tensor:
     """Losses (B,) where the policy is still the reference: the square of the margin aimed at."""
-    return batch.chosen.detach().new_full(batch.chosen.shape, (1.0 / (2.0 * settings.tau)) ** 2)
+    return batch.chosen.new_full(batch.chosen.shape, (1.0 / (2.0 * settings.tau)) ** 2)
 
 
 ABOUT = about.About(

@@ -54,7 +54,7 @@ def start_loss(batch: TextLogprobs, settings: Settings) -> Tensor:
 
 
 def _weights(batch: TextLogprobs, settings: Settings) -> Tensor:
-    weights = batch.logprobs.detach().new_full(batch.logprobs.shape, settings.desirable_weight)
+    weights = batch.logprobs.new_full(batch.logprobs.shape, settings.desirable_weight)
     return weights.where(batch.is_desirable, settings.undesirable_weight)
 
 
