@@ -157,13 +157,13 @@ def check(database: Database, people: list[Annotator]) -> None:
         assert judgement.rater.id == name
         assert judgement.ranking == [[judgement.shown[place] for place in group] for group in places]
     with database.read() as connection:
-        wanted = dict(connection.execute(select(schema.items.c.name, schema.items.c.wanted)).tuples().all())
+        rows = connection.execute(select(schema.items.c.name, schema.items.c.wanted)).all()
         left = connection.scalar(select(func.sum(schema.items.c.open_slots)))
     counts, pairs = Counter(), Counter()
     for judgement in judgements(database):
         counts[judgement.item] += 1
         pairs[judgement.item, judgement.rater.id] += 1
-    assert counts == wanted and left == 0
+    assert counts == {row[0]: row[1] for row in rows} and left == 0
     assert set(pairs.values()) == {1}, "nobody judged an item twice"
     assert sum(person.lost_answers for person in people) > 0, "the kills were felt"
 
