@@ -65,7 +65,7 @@ def is_below(name: str, packages: tuple[str, ...]) -> bool:
         (COMPONENTS, ("stages", *ORCHESTRATION)),
         (("artifacts",), (*COMPONENTS, "stages", "recipe", "pipeline", "supervisor", "report")),
         (("report",), ("stages", "model", "train", "rollout", "reward", "recipe", "pipeline", "supervisor")),
-        (("feedback",), (*(name for name in COMPONENTS if name != "data"), "stages", "report", *ORCHESTRATION)),
+        (("feedback",), (*(name for name in COMPONENTS if name not in ("data", "evals")), "stages", *ORCHESTRATION)),
         (("stages",), ("recipe", "pipeline", "supervisor", "worker", "cli", "artifacts")),
     ],
     ids=lambda names: "+".join(names[:3]),

@@ -103,7 +103,7 @@ def test_roots_are_held_out_where_no_file_is(folder: Path, make_stage: Callable[
 
 def test_what_cannot_be_is_said(folder: Path, make_stage: Callable[..., Any]) -> None:
     stage = stage_of(make_stage, folder, model="model", data="pool", heldout="heldout")
-    with pytest.raises(DataError, match="110 are needed"):
+    with pytest.raises(DataError, match="130 are needed"):
         label_curve.run(stage, settings(first=100))
     same = stage_of(make_stage, folder, model="model", data="pool", heldout="pool")
     with pytest.raises(DataError, match="hold out others"):
