@@ -96,9 +96,9 @@ def test_an_attentive_annotator_answers_by_the_taste(database: Database) -> None
 
 
 def test_habits_show(database: Database) -> None:
-    settings = ProjectSettings(raters=4, overlap_share=0, repeat_share=0.2, repeat_gap=5, gold_share=0.2)
+    settings = ProjectSettings(raters=4, overlap_share=0, repeat_share=0.2, repeat_gap=3, gold_share=0.3)
     write_project(database, settings)
-    add_items(database, [*worded(24), *worded(12, gold=True)], settings)
+    add_items(database, [*worded(12), *worded(8, gold=True)], settings)
     habits = {
         "careful": Habits(),
         "noisy": Habits(flip_rate=0.5),
