@@ -77,7 +77,8 @@ def test_a_run_leaves_its_files(straight: Path) -> None:
 
 
 def test_metrics_are_one_object_a_step(straight: Path) -> None:
-    rows = [json.loads(line) for line in (straight / "6-rl" / "metrics.jsonl").read_text().splitlines()]
+    before, *rows = [json.loads(line) for line in (straight / "6-rl" / "metrics.jsonl").read_text().splitlines()]
+    assert before["step"] == 0 and before["monitor/kl"] == 0, "what the monitor saw before the first step"
     assert [row["step"] for row in rows] == list(range(1, 17))
     for row in rows:
         assert {"seconds", "samples", "tokens", "loss", "learning_rate", "gradient_norm", "ratio_mean"} <= row.keys()

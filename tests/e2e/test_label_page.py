@@ -196,8 +196,7 @@ def test_keyboard_alone_labels_ties_skips_flags_and_undoes(serve: Any, visit: An
     assert left["ranking"] == [[left["shown"][0]], [left["shown"][1]]] and left["strength"] == 2
     assert tie["ranking"] == [[0, 1]] and not tie["all_bad"] and tie["strength"] == 0
     assert bad["ranking"] == [[0, 1]] and bad["all_bad"]
-    times = [judgement["seconds"] for judgement in (right, left, tie, bad)]
-    assert min(times) >= 0 and sum(times) > 0, "a key may come within the clock's step, four do not"
+    assert all(judgement["seconds"] > 0 for judgement in (right, left, tie, bad))
     press_and_wait(page, "u")
     assert page.get_attribute('[data-choice="bad"]', "aria-pressed") == "true", "what was said is there again"
     assert len(site.rows(schema.withdrawals)) == 1

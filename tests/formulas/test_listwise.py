@@ -96,6 +96,7 @@ def test_all_tied_teaches_nothing_and_far_scores_stay_finite() -> None:
     tied = torch.ones(1, 3)
     for settings in (LUCE, BEST):
         close(gradient(lambda x, s=settings: ranking_loss(x, tied, present, s)[0].sum(), values), [[0.0, 0.0, 0.0]])
+        close(ranking_loss(values, tied, present, settings)[1]["accuracy"], [0.0])
         far = gradient(
             lambda x, s=settings: ranking_loss(x, torch.tensor([[1.0, 2.0, 3.0]]), torch.ones(1, 3).bool(), s)[0].sum(),
             torch.tensor([[-800.0, 0.0, 800.0]]),
@@ -109,9 +110,16 @@ def test_accuracy_counts_ordered_pairs() -> None:
     close(ranking_loss(values, places, present, LUCE)[1]["accuracy"], [2 / 3, 0.5])
 
 
+@pytest.mark.parametrize("form", ["plackett_luce", "pick_best"])
+def test_a_single_response_is_centred_and_no_more(form: str) -> None:
+    # mean 3, twice that squared is 36, a tenth of it 3.6
+    close(losses_of([[3.0]], [[1]], Settings(form=form, centring=0.1)), [3.6])
+
+
 @pytest.mark.parametrize("settings", [LUCE, BEST])
 def test_a_step_down_the_gradient_raises_the_best(settings: Settings) -> None:
     scores, places, present = torch.zeros(1, 3), torch.tensor([[2.0, 1.0, 3.0]]), torch.ones(1, 3).bool()
     slopes = gradient(lambda x: ranking_loss(x, places, present, settings)[0].sum(), scores)
     assert slopes[0, 1] < 0 < slopes[0, 2]
-    assert not ranking_loss(scores.requires_grad_(), places, present, settings)[1]["loss"].requires_grad
+    metrics = ranking_loss(scores.requires_grad_(), places, present, settings)[1]
+    assert not metrics["loss"].requires_grad and not metrics["accuracy"].requires_grad

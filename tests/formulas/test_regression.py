@@ -27,6 +27,17 @@ def test_worked_example() -> None:
     losses, metrics = rating_loss(scores, ratings, mask, HUBER)
     close(losses, [0.875, 0.08], 1e-7)
     close(metrics["rating_error"], [2.0, 0.4], 1e-7)
+    # the bend is at 1 where nothing else is said: 1 (2 - 0.5)
+    close(rating_loss(scores, ratings, mask, Settings(kind="huber"))[0], [1.5, 0.08], 1e-7)
+
+
+def test_metrics_are_means_over_what_was_rated_and_carry_no_gradient() -> None:
+    scores = torch.tensor([[2.0, 1.0, 9.0], [1.0, 1.0, 1.0]], requires_grad=True)
+    mask = torch.tensor([[True, True, False], [False, False, False]])
+    losses, metrics = rating_loss(scores, torch.zeros(2, 3), mask, SQUARED)
+    close(metrics["loss"], losses.detach())
+    close(metrics["rating_error"], [1.5, 0.0])
+    assert losses.requires_grad and not any(value.requires_grad for value in metrics.values())
 
 
 @pytest.mark.parametrize("settings", [SQUARED, HUBER, Settings(kind="huber")])

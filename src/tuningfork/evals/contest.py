@@ -120,7 +120,7 @@ class Course:
         elif (self.folder(name) / "model").is_dir():
             backbone = load_backbone(str(self.folder(name) / "model"), self.stage.runtime)
             answers = self.answer(backbone, 1)
-            nats = kl_per_sequence(backbone, self.start, answers.rollouts)
+            nats = kl_per_sequence(backbone, self.start, answers.rollouts, self.sampling.temperature)
             spent = manifest["figures"].get("spent_seconds", manifest["seconds"])
             entry = Entry(name, answers, self.score(answers), sum(nats) / len(nats), spent)
         else:

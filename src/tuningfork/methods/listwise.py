@@ -22,16 +22,15 @@ def ranking_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Losses (B,) of scores (B, K) against places (B, K), 1 best, and metrics (B,): loss, accuracy.
 
-    present (B, K) bool: prompts may have different K. A row whose responses all share one place is 0 and teaches nothing.
+    present (B, K) bool: prompts may have different K, of which at least one is there. A row whose responses all share one place is 0 and teaches nothing.
     Accuracy is the share of ordered pairs in the right order, ties of scores half.
     """
     below = (places[:, None, :] > places[:, :, None]) & _both(present)  # (B, K, K): j is placed below i
     if settings.form == "plackett_luce":
         losses = _plackett_luce(scores, below)
     else:
-        losses = _pick_best(scores, places, present, below)
-    count = present.sum(1).clamp(min=1)
-    centre = 2.0 * scores.masked_fill(~present, 0.0).sum(1) / count
+        losses = _pick_best(scores, places, present)
+    centre = 2.0 * scores.masked_fill(~present, 0.0).sum(1) / present.sum(1)
     losses = losses + settings.centring * centre.square()
     order = (scores.detach()[:, :, None] - scores.detach()[:, None, :]).sign()
     num_pairs = below.sum((1, 2)).clamp(min=1)
@@ -47,12 +46,11 @@ def _plackett_luce(scores: Tensor, below: Tensor) -> Tensor:
     return stages.sum(1) / has_rival.sum(1).clamp(min=1)
 
 
-def _pick_best(scores: Tensor, places: Tensor, present: Tensor, below: Tensor) -> Tensor:
-    first = places.masked_fill(~present, places.max() + 1).amin(1, keepdim=True)
+def _pick_best(scores: Tensor, places: Tensor, present: Tensor) -> Tensor:
+    first = places.masked_fill(~present, float("inf")).amin(1, keepdim=True)
     best = (places == first) & present
     whole = scores.masked_fill(~present, float("-inf")).logsumexp(1)
-    losses = whole - scores.masked_fill(~best, float("-inf")).logsumexp(1)
-    return losses.masked_fill(~below.any(2).any(1), 0.0)
+    return whole - scores.masked_fill(~best, float("-inf")).logsumexp(1)
 
 
 def _both(present: Tensor) -> Tensor:

@@ -191,7 +191,7 @@ export class ItemView {
       ratings: isRated ? ratings : [],
       note: wellFormed(note),
       edit: isEdited ? wellFormed(this.state.edit) : null,
-      seconds: Math.round(this.draft.count() * 10) / 10,
+      seconds: Math.round(this.draft.count() * 1000) / 1000,
       client: { width: innerWidth, height: innerHeight, dark: matchMedia("(prefers-color-scheme: dark)").matches, touch: matchMedia("(pointer: coarse)").matches, diff: this.used.diff, keys: this.used.keys },
     };
   }
