@@ -29,6 +29,13 @@ The seeds are others than those the settings were found on (0 and 1). `fine-tune
 then trained with a wrong answer at c, an abstention at 0 and a right answer at 1. Nobody can be right about unknown objects and
 unanswerable questions.
 
+Fine-tuning teaches to invent: about unknown objects .864 of its answers are neither right nor an abstention. With a wrong answer at
+1 that falls to .025, and right answers about held-out objects rise from .883 to .943; on each seed it falls to .04 or less, and right
+answers stay above .9. The verdict above counts less as invented, only answers that name an adjective of the world (.769 before); the
+rest up to .864 are broken words such as "petainty". Without a price (cost-0) inventing grows to .981. With a price of 4 a little more
+is abstained from that the model knows (.070 of the held-out objects, .031 at price 1), for fewer wrong answers to unanswerable
+questions: those it had to find out without an example, and at price 1 it still invents in .174 of them, .281 on seed 4.
+
 What it took, each found by looking at the samples of a run that failed:
 
 - The phrase has to be sayable. With the words of "i do not know" in no pretraining text, answers such as "i doot know" came out,

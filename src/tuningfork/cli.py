@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from tuningfork import __version__
 from tuningfork.errors import Interrupted, TuningforkError
 from tuningfork.kinds import stage_kinds, stage_summary
 from tuningfork.label_commands import add_commands as add_label_commands
@@ -24,7 +25,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,  # plain help: importing rich for it would double the start
     pretty_exceptions_enable=False,
-    help="From nothing to a language model that does what people prefer, with proof, on the machine you have.",
 )
 
 data_app = typer.Typer(no_args_is_help=True, help="Look at data, check it, convert it.")
@@ -51,6 +51,21 @@ Column = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="stop at the first faulty row")]
 SkipShare = Annotated[float, typer.Option(min=0, max=1, help="largest share of faulty rows that is left out")]
 DataSource = Annotated[str | None, typer.Option("--data", help="a data file or folder")]
+
+
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"tuningfork {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="say it and leave")
+    ] = False,
+) -> None:
+    """From nothing to a language model that does what people prefer, with proof, on the machine you have."""
 
 
 @app.command()

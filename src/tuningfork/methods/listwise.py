@@ -22,7 +22,8 @@ def ranking_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Losses (B,) of scores (B, K) against places (B, K), 1 best, and metrics (B,): loss, accuracy.
 
-    present (B, K) bool: prompts may have different K, of which at least one is there. A row whose responses all share one place is 0 and teaches nothing.
+    present (B, K) bool: prompts may have different K, at least 1. A row whose responses all share one place is 0 and
+    teaches nothing.
     Accuracy is the share of ordered pairs in the right order, ties of scores half.
     """
     below = (places[:, None, :] > places[:, :, None]) & _both(present)  # (B, K, K): j is placed below i
