@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,6 +87,7 @@ class Site:
     database: Database
     link: str
     server: uvicorn.Server
+    service: Service
 
     def rows(self, table: Any) -> list[Any]:
         with self.database.read() as connection:
@@ -109,10 +111,11 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Site]]:
         add_annotator(database, "anna", "a-link-for-anna", role=role)
         listener = listen("127.0.0.1", 0)
         host, port = listener.getsockname()[:2]
-        server = uvicorn.Server(server_config(build_app(Service(database, project, sampler=sampler)), host, port))
+        service = Service(database, project, sampler=sampler)
+        server = uvicorn.Server(server_config(build_app(service), host, port))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        site = Site(database, link_of(f"http://{host}:{port}", "a-link-for-anna"), server)
+        site = Site(database, link_of(f"http://{host}:{port}", "a-link-for-anna"), server, service)
         started.append((site, thread))
         return site
 
@@ -175,6 +178,22 @@ def press_and_wait(page: Any, key: str) -> None:
     page.evaluate("document.querySelector('.item, .notice').dataset.old = 'yes'")
     page.keyboard.press(key)
     page.wait_for_selector(".item:not([data-old]), .notice:not([data-old])")
+
+
+def test_items_appear_while_answers_are_drawn(serve: Any, visit: Any) -> None:
+    site = serve([], sampler=PaperModel())
+    site.service.supply = SimpleNamespace(is_done=False, fault="")
+    page = visit(site, wait=".notice")
+    assert (
+        "being drawn" in page.inner_text("main")
+        and page.get_attribute('[data-mode="compare"]', "aria-pressed") == "true"
+    )
+    add_items(site.database, pairs(1), site.service.settings)
+    page.wait_for_selector(".card")
+    site.service.supply = SimpleNamespace(is_done=True, fault="the model is gone")
+    page.keyboard.press("ArrowLeft")
+    press_and_wait(page, "Enter")
+    assert "thank you" in page.inner_text("main") and "the model is gone" in page.inner_text("#trouble")
 
 
 def test_keyboard_alone_labels_ties_skips_flags_and_undoes(serve: Any, visit: Any, shots: Path) -> None:

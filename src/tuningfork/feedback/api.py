@@ -219,7 +219,7 @@ def _next(service: Service, account: Account, outcome: Outcome | None = None) ->
 
 
 def progress_of(service: Service, annotator: str) -> dict[str, Any]:
-    """`mine` judgements, `left` wanted of all, and `pace`: the median of seconds over the latest ones."""
+    """`mine` judgements, `left` wanted of all, `pace`: the median of seconds over the latest ones, and whether more are drawn."""
     judgements, withdrawals = schema.judgements.c, schema.withdrawals.c
     with service.database.read() as connection:
         mine = connection.scalar(select(func.count()).where(judgements.annotator == annotator)) or 0
@@ -242,6 +242,8 @@ def progress_of(service: Service, annotator: str) -> dict[str, Any]:
         "wanted": counts.wanted,
         "left": counts.left,
         "pace": pace,
+        "is_drawing": service.supply is not None and not service.supply.is_done,
+        "fault": service.supply.fault if service.supply is not None else "",
     }
 
 

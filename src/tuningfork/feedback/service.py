@@ -44,6 +44,15 @@ class Trainer(Protocol):
     def report(self, number: int) -> Path | None: ...
 
 
+class Supply(Protocol):
+    """What adds items while people judge."""
+
+    fault: str
+
+    @property
+    def is_done(self) -> bool: ...
+
+
 @dataclass
 class Service:
     """A labelling project that is being served; `app.state.service` of the application."""
@@ -54,6 +63,8 @@ class Service:
     """the model to talk with, where there is one"""
     trainer: Trainer | None = None
     """what "Train now" starts, where there is something to train"""
+    supply: Supply | None = None
+    """what draws more answers, where they are drawn while people judge"""
     cookie: str = field(init=False)
     """name of the cookie: each project has its own, since cookies know no ports"""
     _counts: tuple[float, Counts] | None = field(default=None, init=False)  # good until when

@@ -118,6 +118,7 @@ def _fill(service: Service, what: What, sampler: Sampler | None, say: Say) -> Fi
     prompts = prompts_of(what.prompts or source, settings.seed)
     say(f"{what.prompts or source}: {len(prompts):,} prompts, answered by {sampler.models[0]} as they are needed")
     filler = Filler(service.database, settings, sampler, prompts)
+    service.supply = filler
     filler.start()
     return filler
 
@@ -155,6 +156,7 @@ class Loop:
             self.filler = Filler(
                 self.service.database, self.service.settings, sampler, self.filler.prompts, round_number=number
             )
+            self.service.supply = self.filler
             self.filler.start()
         old.stop()
         return str(model)

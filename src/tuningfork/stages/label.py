@@ -71,7 +71,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     prompts = prompts_of(stage.inputs["prompts"].reference, stage.seed)
     filler = Filler(database, settings.project, sampler, prompts, ahead=settings.ahead)
     enough = _Enough(database, settings)
-    service = Service(database, settings.project, trainer=enough)
+    service = Service(database, settings.project, trainer=enough, supply=filler)
     try:
         with _Served(service, stage, settings, file.with_suffix(".links")):
             filler.start()

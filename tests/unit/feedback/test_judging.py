@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import func, select
@@ -210,3 +211,19 @@ def test_ratings_follow_their_answers(project: Any, database: Database) -> None:
         ratings = [{"true": 5 if answer["text"] == "first" else 1} for answer in item["answers"]]
         item = anna.judge(item, ratings=ratings)["item"]
     assert {tuple(r["true"] for r in j["ratings"]) for j in rows(database, schema.judgements)} == {(5, 1)}
+
+
+def test_the_page_knows_whether_answers_are_being_drawn(project: Any) -> None:
+    anna = project([])("anna")
+    service = anna.client.app.app.state.service
+
+    def said() -> tuple[bool, str]:
+        found = anna.get("/api/next")
+        assert found["item"] is None and found["progress"] == anna.get("/api/me")["progress"]
+        return found["progress"]["is_drawing"], found["progress"]["fault"]
+
+    assert said() == (False, "")
+    service.supply = SimpleNamespace(is_done=False, fault="")
+    assert said() == (True, "")
+    service.supply = SimpleNamespace(is_done=True, fault="the model is gone")
+    assert said() == (False, "the model is gone")

@@ -11,6 +11,7 @@ import { nodesOf } from "./text.js";
 
 const REASONS = ["The prompt makes no sense", "The prompt or an answer is harmful", "I know who wrote one of the answers", "It shows somebody's personal data", "Something else"];
 const LOOK_AGAIN = 10_000;
+const LOOK_AGAIN_SOON = 1_000; // while answers are drawn
 const RENEW_EVERY = 120_000;
 
 const page = { me: null, view: null, talk: null, mode: "compare", isBusy: false };
@@ -32,9 +33,10 @@ async function start() {
   setUpFlag();
   progress(page.me.progress);
   await deliverOld();
-  if (page.me.can_talk && (location.hash === "#talk" || !page.me.progress.wanted)) return mode("talk");
-  await next();
   setInterval(renew, RENEW_EVERY);
+  const { wanted, is_drawing } = page.me.progress;
+  if (page.me.can_talk && (location.hash === "#talk" || !(wanted || is_drawing))) return mode("talk");
+  await next();
 }
 
 async function next() {
@@ -56,11 +58,19 @@ function show(item, said = null) {
 
 function finished() {
   page.view = null;
+  const { is_drawing, fault } = page.progress;
+  setTimeout(() => page.mode === "compare" && !page.view && next(), is_drawing ? LOOK_AGAIN_SOON : LOOK_AGAIN);
+  if (is_drawing) return notice("Answers are being drawn", h("p", { class: "quiet" }, "They appear here by themselves."));
+  if (fault) trouble(`No more answers can be drawn: ${fault}`);
   const again = h("p", { class: "quiet" }, "New ones appear here by themselves.");
   const back = h("button", { type: "button", onclick: undo }, "Undo the last one ", h("kbd", {}, "U"));
-  $("#main").replaceChildren(h("div", { class: "notice" }, h("h1", {}, "All done, thank you"), h("p", {}, `${count(page.progress.mine, "judgement")} by you.`), again, page.progress.mine ? back : null));
-  announce("All done, thank you.");
-  setTimeout(() => page.mode === "compare" && !page.view && next(), LOOK_AGAIN);
+  notice("All done, thank you", h("p", {}, `${count(page.progress.mine, "judgement")} by you.`), again, page.progress.mine ? back : null);
+}
+
+/** Said instead of an item; announced where it was not said before. */
+function notice(title, ...parts) {
+  if ($("#main h1")?.textContent !== title) announce(`${title}.`);
+  $("#main").replaceChildren(h("div", { class: "notice" }, h("h1", {}, title), ...parts));
 }
 
 /** One action at a time; what the server refuses is shown, and the screen follows the server. */
