@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import threading
@@ -17,7 +18,7 @@ import uvicorn
 from sqlalchemy import select
 
 from tuningfork.data.judgements import Candidate
-from tuningfork.feedback import schema
+from tuningfork.feedback import export, schema
 from tuningfork.feedback.database import Database
 from tuningfork.feedback.items import NewItem, add_items
 from tuningfork.feedback.project import ProjectSettings, write_project
@@ -95,6 +96,10 @@ class Site:
 
     def judgements(self) -> list[Any]:
         return self.rows(schema.judgements)
+
+    def exported(self) -> set[str]:
+        """Whose judgements an export holds."""
+        return {record.rater.id for record in export.judgements(self.database)}
 
 
 @pytest.fixture
@@ -474,6 +479,34 @@ def test_what_a_screen_reader_is_told(serve: Any, visit: Any) -> None:
     )
     assert unnamed == []
     assert page.evaluate("document.documentElement.lang") == "en"
+
+
+def choose(page: Any, text: str) -> None:
+    """Choose the answer that begins so, and send it."""
+    page.keyboard.press("ArrowLeft" if text in page.inner_text(".card") else "ArrowRight")
+    press_and_wait(page, "Enter")
+
+
+def test_quality_is_seen_and_acted_on(serve: Any, visit: Any, shots: Path) -> None:
+    site = serve(pairs(2)[1:], role="lead", raters=2)
+    for name, answer in (("ben", "A bad answer"), ("cleo", "A good answer")):
+        add_annotator(site.database, name, f"a-link-for-{name}", role="annotator")
+        choose(visit(dataclasses.replace(site, link=site.link.replace("anna", name))), answer)
+    page = visit(site, wait=".notice")
+    page.goto(f"{page.url}quality")
+    page.screenshot(path=shots / "quality.png", full_page=True)
+    page.on("dialog", lambda dialog: dialog.accept("too fast"))
+    page.click("button.exclude[data-annotator=ben]")
+    page.wait_for_selector("button.exclude[data-annotator=ben][data-excluded='1']")
+    assert site.exported() == {"cleo"} and "too fast" in page.inner_text("body")
+    page.click("button.exclude[data-annotator=ben]")
+    page.wait_for_selector("button.exclude[data-annotator=ben][data-excluded='0']")
+    assert site.exported() == {"ben", "cleo"}
+    page.click("button.adjudicate")
+    page.wait_for_selector(".card")
+    assert question(page) == QUESTIONS[1]
+    choose(page, "A good answer")
+    assert site.exported() == {"anna", "ben", "cleo"}
 
 
 def test_hostile_texts_are_shown_and_do_nothing(serve: Any, visit: Any, shots: Path) -> None:

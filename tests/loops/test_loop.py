@@ -17,7 +17,7 @@ from tuningfork.data.rows import RowOrder
 from tuningfork.errors import Interrupted, ModelError, RunError
 from tuningfork.train.checkpoint import load_checkpoint
 from tuningfork.train.loop import Hook, Loop, LossOutput, StatelessStream
-from tuningfork.train.optimizer import build_optimizer, schedule_factor
+from tuningfork.train.optimizer import build_optimizer, peak_learning_rate, schedule_factor
 from tuningfork.train.settings import OptimizerSettings
 
 Make = Callable[..., Any]
@@ -222,3 +222,13 @@ def test_checkpoints_are_few(make_stage: Make) -> None:
     stage = make_stage()
     train(stage, network(), steps=12, checkpoint_every=2)
     assert [path.name for path in sorted(Path(stage.work).glob("step-*"))] == ["step-00000008", "step-00000010"]
+
+
+def test_a_usual_learning_rate_follows_size_and_what_is_trained(make_stage: Make) -> None:
+    settings = OptimizerSettings(learning_rate="usual", schedule="constant", warmup=0)
+    stage, model = make_stage("usual"), network()
+    metrics = Loop(stage, {"policy": model}, [Regression(model)], settings, 1).run()
+    assert metrics["learning_rate"] == 1e-3 and any("learning rate 0.001" in text for text in stage.events.said)
+    large = nn.Linear(20_000, 5_000, bias=False, device="meta")  # 10^8 parameters: 2e-5 times the root of ten
+    assert peak_learning_rate({"policy": large}, settings) == pytest.approx(2e-5 * 10**0.5)
+    assert peak_learning_rate({"policy": nn.ModuleDict({"lora_A": large})}, settings) == pytest.approx(2e-4 * 10**0.5)

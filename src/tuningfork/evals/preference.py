@@ -1,5 +1,6 @@
 """What preference training did, from held-out preferences: margins, both shifts of likelihood, lengths; and a verdict.
 
+    too few to tell           the order of held-out pairs may be a coin's, and may be right in three of four
     nothing learned           the order of held-out pairs is not better than a coin's
     length exploitation       the policy goes by length: pairs whose chosen response is the shorter one are in the wrong
                               order, or its answers left the lengths that were chosen
@@ -21,10 +22,13 @@ import numpy as np
 from tuningfork.evals.numbers import figure, signed
 from tuningfork.evals.statistics import bootstrap_interval, wilson_interval
 
-Kind = Literal["nothing learned", "length exploitation", "likelihood displacement", "normal"]
+Kind = Literal["too few to tell", "nothing learned", "length exploitation", "likelihood displacement", "normal"]
 
 DISPLACEMENT = 0.05
 """Nats a token that chosen responses may become less likely by; DPO without displacement stays within it."""
+
+LEARNED = 0.75
+"""Share of held-out pairs in the right order that says plainly that something was learned."""
 
 OVERSHOOT = 1.2
 """How far mean answer lengths may leave the range from those before to those that were chosen, as a factor."""
@@ -119,8 +123,9 @@ def verdict(figures: PreferenceFigures) -> tuple[Kind, str]:
 
 
 def _kind(figures: PreferenceFigures) -> Kind:
-    if figures.accuracy_ci95[0] <= 0.5:
-        return "nothing learned"
+    low, high = figures.accuracy_ci95
+    if low <= 0.5:
+        return "too few to tell" if high >= LEARNED else "nothing learned"
     if _goes_by_length(figures) or _overshoots(figures):
         return "length exploitation"
     if figures.chosen_shift_ci95[1] < 0 and figures.chosen_shift_a_token < -DISPLACEMENT:
@@ -149,6 +154,7 @@ def _explain(figures: PreferenceFigures) -> str:
 
 
 _ADVICE: dict[Kind, str] = {
+    "too few to tell": "A larger holdout_share or more pairs would tell",
     "nothing learned": "More pairs, more epochs, a higher learning rate or a smaller beta; look at the pairs first",
     "length exploitation": (
         "Balance the lengths of chosen and rejected responses, or use a method that counts by token "

@@ -115,7 +115,8 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     backbone = load_backbone(reference, stage.runtime, adapter=settings.adapter, chat=settings.chat, seed=stage.seed)
     stage.events.say(parameter_tree(backbone.model))
     num_parameters, rate = count_parameters(backbone.model).total, settings.optimizer.learning_rate
-    stage.events.say(learning_rate_advice(rate, num_parameters, settings.adapter.kind))
+    if rate != "usual":
+        stage.events.say(learning_rate_advice(rate, num_parameters, settings.adapter.kind))
     data = settings.reading.open(stage.inputs["data"].reference, DEMONSTRATION_SHAPES)
     streamed = open_streamed(stage, data, "answers") if settings.streaming else None
     demonstrated, heldout = _read(stage, settings, data, streamed)

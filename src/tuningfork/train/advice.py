@@ -1,4 +1,4 @@
-"""What learning rate is usual for a model of some size, by what trains; said before training, never imposed.
+"""What learning rate is usual for a model of some size, by what trains; said before training, and taken where it is asked for.
 
 Full fine-tuning: 2e-5 at 10^9 parameters, the middle of what is published for 1 to 7 billion, times the square root of
 10^9 / parameters, within 1e-5 and 1e-3. The published range ends there; the root is a rule of thumb that also fits

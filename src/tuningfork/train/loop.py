@@ -30,7 +30,13 @@ from tuningfork.train.checkpoint import (
     save_checkpoint,
     trainable_tensors,
 )
-from tuningfork.train.optimizer import budget_factor, build_optimizer, schedule_factor, set_learning_rate
+from tuningfork.train.optimizer import (
+    budget_factor,
+    build_optimizer,
+    peak_learning_rate,
+    schedule_factor,
+    set_learning_rate,
+)
 from tuningfork.train.settings import OptimizerSettings
 
 
@@ -128,6 +134,11 @@ class Loop:
 
     def __post_init__(self) -> None:
         assert (self.num_steps is None) != (self.budget is None), "a training ends with its steps or with its budget"
+        self.peak = peak_learning_rate(self.modules, self.settings)
+        if self.settings.learning_rate == "usual":
+            self.stage.events.say(
+                f"learning rate {self.peak:.2g}, as is usual for this model and what is trained of it"
+            )
         self.optimizer = build_optimizer(self.modules, self.settings)
         self.scaler = torch.amp.GradScaler(enabled=self.stage.runtime.precision == "fp16")  # pyright: ignore[reportPrivateImportUsage]
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -176,8 +187,8 @@ class Loop:
 
     def _learning_rate(self, step: int) -> float:
         if self.budget:
-            return self.settings.learning_rate * budget_factor(step, self.budget.share, self.settings)
-        return self.settings.learning_rate * schedule_factor(step, self.num_steps or 0, self.settings)
+            return self.peak * budget_factor(step, self.budget.share, self.settings)
+        return self.peak * schedule_factor(step, self.num_steps or 0, self.settings)
 
     def _train_step(self, step: int) -> dict[str, float]:
         learning_rate = self._learning_rate(step)

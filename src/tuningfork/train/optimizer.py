@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tuningfork.errors import ModelError
+from tuningfork.train.advice import usual_learning_rate
 from tuningfork.train.settings import OptimizerSettings
 
 
@@ -44,6 +45,15 @@ def _decay(share: float, settings: OptimizerSettings) -> float:
     return settings.floor + (1 - settings.floor) * shape
 
 
+def peak_learning_rate(modules: Mapping[str, nn.Module], settings: OptimizerSettings) -> float:
+    """The rate that the schedule multiplies: as set, or what is usual for the policy's size and adapter."""
+    if settings.learning_rate != "usual":
+        return settings.learning_rate
+    policy = modules["policy"]
+    is_lora = any("lora_" in name for name, _ in policy.named_parameters())
+    return usual_learning_rate(sum(p.numel() for p in policy.parameters()), "lora" if is_lora else "full")
+
+
 def build_optimizer(modules: Mapping[str, nn.Module], settings: OptimizerSettings) -> torch.optim.AdamW:
     """AdamW over the trainable parameters of `modules`; names other than "policy" count as new heads."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -69,7 +79,7 @@ def build_optimizer(modules: Mapping[str, nn.Module], settings: OptimizerSetting
             {"params": parameters, "weight_decay": decay, "multiplier": multiplier}
             for (multiplier, decay), parameters in groups.items()
         ],
-        lr=settings.learning_rate,
+        lr=peak_learning_rate(modules, settings),
         betas=settings.betas,
         eps=settings.eps,
         fused=True,

@@ -23,8 +23,8 @@ BudgetSeconds = Annotated[float, Field(gt=0)] | None
 class OptimizerSettings(Settings):
     """AdamW with a schedule."""
 
-    learning_rate: float = Field(default=1e-3, gt=0)
-    """peak learning rate"""
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["usual"] = 1e-3
+    """peak learning rate; `usual` is the middle of what is usual for a model of that size and what is trained of it"""
     betas: tuple[float, float] = (0.9, 0.95)
     """decay of the first and second moment"""
     eps: float = Field(default=1e-8, gt=0)

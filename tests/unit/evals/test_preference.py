@@ -81,6 +81,8 @@ def test_unpaired_ones_are_compared_each_with_each() -> None:
         ({"shorter_ci95": (0.1, 0.45), "accuracy_where_shorter": 0.2}, "length exploitation"),
         ({"shorter_ci95": None, "accuracy_where_shorter": None}, "normal"),
         ({"accuracy": 0.55, "accuracy_ci95": (0.45, 0.65), "answer_length_after": 30.0}, "nothing learned"),
+        ({"accuracy": 1.0, "accuracy_ci95": (0.44, 1.0)}, "too few to tell"),
+        ({"accuracy": 0.0, "accuracy_ci95": (0.0, 0.79)}, "too few to tell"),
     ],
 )
 def test_planted_faults(changes: dict[str, Any], kind: str) -> None:
