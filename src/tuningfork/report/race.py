@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from tuningfork import search
 from tuningfork.evals.curves import Fit
-from tuningfork.evals.numbers import duration, figure, memory
+from tuningfork.evals.numbers import duration, figure, memory, signed
 from tuningfork.evals.race import Contestant, Race, fits
 from tuningfork.evals.win_rate import WinRate
 from tuningfork.report.plot import Line, plot
@@ -31,10 +31,10 @@ class Table:
 
 
 def standings(race: Race) -> Table:
-    """One row a contestant: gold with interval, KL, other measures, win rates, what it cost. Best gold first."""
+    """One row a contestant: gold, its change with interval, KL, other measures, win rates, what it cost. Best gold first."""
     others = [m for m in race.contestants[0].measures if m.name not in (race.gold, "reward", "eos_rate")]
     rivals = list(dict.fromkeys(name for one in race.contestants for name in one.wins))
-    columns = ["", race.gold.replace("_", " ") + ", 95 % interval", "by seed", "KL, nats", "proxy"]
+    columns = ["", race.gold.replace("_", " "), "change, 95 % interval", "by seed", "KL, nats", "proxy"]
     columns += [m.title for m in others] + [f"win rate against {name} (win/tie/loss)" for name in rivals]
     columns += ["steps", "seconds of the budget", "peak memory"]
     rows = []
@@ -42,7 +42,8 @@ def standings(race: Race) -> Table:
         proxy = one.measure("reward")
         rows.append([
             one.name,
-            _with_interval(one, race),
+            figure(_gold(one, race)),
+            _change(one, race),
             ", ".join(figure(value) for value in one.by_seed),
             ("≤ " if one.kind == "best_of" else "") + figure(one.kl),
             figure(proxy.after if proxy else None),
@@ -55,7 +56,7 @@ def standings(race: Race) -> Table:
     start = race.contestants[0]
     before = [m.before for m in others]
     gold, proxy = start.measure(race.gold), start.measure("reward")
-    empty = ["", "0", figure(proxy.before if proxy else None), *map(figure, before), *[""] * (len(rivals) + 3)]
+    empty = ["", "", "0", figure(proxy.before if proxy else None), *map(figure, before), *[""] * (len(rivals) + 3)]
     return Table(columns, [*rows, ["start", figure(gold.before if gold else None), *empty]])
 
 
@@ -90,7 +91,8 @@ def laws(race: Race) -> Table:
         for what in ("proxy", "gold"):
             found = fits(group, what)
             if found is not None:
-                rows.append([name, what, found.form, f"{found.a:.3f}", f"{found.b:.3f}", *_described(found)])
+                seen = max(kl for one in group for kl, _ in one.gains(what))
+                rows.append([name, what, found.form, f"{found.a:.3f}", f"{found.b:.3f}", *_described(found, seen)])
     return Table(["", "of", "law", "a", "b", "explained", "points", "peak: KL, gain"], rows)
 
 
@@ -140,14 +142,18 @@ def sentence(race: Race) -> str:
     """The outcome in a line: who has the highest gold measure, and who at equal KL."""
     best = max(race.contestants, key=lambda one: _gold(one, race))
     text = f"Highest {race.gold.replace('_', ' ')}: {best.name}, {figure(_gold(best, race))} at {figure(best.kl)} nats"
-    levels = shown_levels(race)
-    if levels:
-        at = {one.name: one.gold_at(levels[-1]) for one in race.contestants}
-        full = {name: value for name, (value, n) in at.items() if value is not None and n == len(race.seeds)}
-        if full:
-            name = max(full, key=full.__getitem__)
-            text += f"; at {levels[-1]:g} nats: {name}, {figure(full[name])}"
+    reached = {level: _reached(race, level) for level in shown_levels(race)}
+    if any(reached.values()):
+        level = max(reached, key=lambda level: (len(reached[level]), level))
+        name = max(reached[level], key=reached[level].__getitem__)
+        text += f"; at {level:g} nats, which {len(reached[level])} reach: {name}, {figure(reached[level][name])}"
     return f"{text}, of {len(race.contestants)} contestants over {len(race.seeds)} seed{'s' * (len(race.seeds) > 1)}"
+
+
+def _reached(race: Race, level: float) -> dict[str, float]:
+    """The deciding measure at a distance of everybody who reaches it under every seed."""
+    at = {one.name: one.gold_at(level) for one in race.contestants}
+    return {name: value for name, (value, n) in at.items() if value is not None and n == len(race.seeds)}
 
 
 def _families(race: Race) -> list[tuple[str, list[Contestant]]]:
@@ -172,12 +178,12 @@ def _gold(one: Contestant, race: Race) -> float:
     return found.after if found and found.after is not None else float("-inf")
 
 
-def _with_interval(one: Contestant, race: Race) -> str:
-    """The measure, with the interval of its change added to where it started."""
+def _change(one: Contestant, race: Race) -> str:
     found = one.measure(race.gold)
-    if found is None or found.before is None or found.ci95 is None:
-        return figure(found.after if found else None)
-    return f"{figure(found.after)} [{figure(found.before + found.ci95[0])}, {figure(found.before + found.ci95[1])}]"
+    if found is None or found.difference is None:
+        return ""
+    interval = f" [{signed(found.ci95[0])}, {signed(found.ci95[1])}]" if found.ci95 else ""
+    return signed(found.difference) + interval
 
 
 def _win(rate: WinRate) -> str:
@@ -185,9 +191,12 @@ def _win(rate: WinRate) -> str:
     return f"{figure(rate.rate)}{interval} ({rate.wins}/{rate.ties}/{rate.losses})"
 
 
-def _described(found: Fit) -> tuple[str, str, str]:
-    peak = found.peak
-    return figure(found.r_squared), str(found.num_points), f"{figure(peak[0])}, {figure(peak[1])}" if peak else "none"
+def _described(found: Fit, seen: float) -> tuple[str, str, str]:
+    """How good the fit is, and where it has its peak: a peak beyond the most KL seen is the formula's, not the data's."""
+    peak, told = found.peak, "none"
+    if peak:
+        told = f"{figure(peak[0])}, {figure(peak[1])}" if peak[0] <= seen else f"beyond {figure(seen)}"
+    return figure(found.r_squared), str(found.num_points), told
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -74,14 +74,14 @@ def test_who_never_gets_there_is_said() -> None:
     table = tables.at_equal_kl(found)
     assert table.columns[-2] == "at 4 nats"
     assert [row[-2] for row in table.rows] == ["0.900", "0.800", "never reached"]
-    assert "at 4 nats: far, 0.900" in tables.sentence(found)
+    assert "at 4 nats, which 2 reach: far, 0.900" in tables.sentence(found)
 
 
 def test_the_standings_are_ordered_and_complete(both: Race) -> None:
     table = tables.standings(both)
     assert [row[0] for row in table.rows] == ["ppo", "dpo", "start"]
     assert all(len(row) == len(table.columns) for row in table.rows)
-    assert table.rows[0][1] == "0.700 [0.600, 0.800]", "the interval of the change, from where it started"
+    assert table.rows[0][1] == "0.700" and table.rows[0][2] == "+0.600 [+0.500, +0.700]"
 
 
 def test_plots_and_laws_are_drawn(both: Race) -> None:
