@@ -121,7 +121,7 @@ class Endpoint:
             seconds = self.settings.backoff * 2**attempt
             try:
                 with self._opener.open(request, timeout=self.settings.timeout) as response:
-                    return _reply(response.read(_LARGEST_BODY), body, question.labels)
+                    return _reply(_read(response, self.settings.timeout), body, question.labels)
             except _NoCompletion as error:
                 why = f"does not answer with a chat completion ({error})"
             except urllib.error.HTTPError as error:
@@ -131,7 +131,10 @@ class Endpoint:
                     raise ModelError(self._safe(f"{self._url} {why}; {self._advice(error.code)}")) from None
                 seconds = _retry_after(error.headers.get("Retry-After"), seconds)
             except (OSError, http.client.HTTPException) as error:
-                why = f"cannot be reached: {getattr(error, 'reason', error) or type(error).__name__}"
+                reason = getattr(error, "reason", error)
+                why = f"cannot be reached: {reason or type(error).__name__}"
+                if isinstance(reason, TimeoutError):
+                    why = f"does not answer within {self.settings.timeout:g} s"
             if attempt < self.settings.retries:
                 self._wait(min(seconds, _LONGEST_WAIT))
         raise ModelError(
@@ -161,6 +164,17 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 class _NoCompletion(Exception):
     """What came is no chat completion: garbage, or an answer that was cut."""
+
+
+def _read(response: http.client.HTTPResponse, seconds: float) -> bytes:
+    """The body of a response; TimeoutError where it takes longer altogether, however steadily it drips."""
+    parts, size, end = list[bytes](), 0, time.monotonic() + seconds
+    while size < _LARGEST_BODY and (part := response.read1(1 << 16)):
+        if time.monotonic() > end:
+            raise TimeoutError
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
 
 
 def _reply(content: bytes, body: bytes, labels: Sequence[str]) -> Reply:
