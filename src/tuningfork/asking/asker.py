@@ -48,22 +48,26 @@ Keep = Callable[[int, Reply], None]
 """Takes the reply to the question of that number as soon as it is there."""
 
 
+@dataclass(frozen=True)
+class Asking:
+    """How some questions are asked, and what becomes of the replies."""
+
+    seed: int
+    purpose: str
+    keep: Keep
+    spent: Spent = Spent()
+    """what was used up before"""
+    is_stopped: Callable[[], bool] = lambda: False
+    """whether the run is being stopped, so that nothing more is to be asked"""
+
+
 class Asked(Protocol):
     """Answers questions; `name` says which model it is, for provenance and for the file of replies."""
 
     name: str
 
-    def ask(
-        self,
-        questions: Sequence[Question],
-        *,
-        seed: int,
-        purpose: str,
-        spent: Spent,
-        keep: Keep,
-        is_stopped: Callable[[], bool],
-    ) -> None:
-        """Give each reply to `keep`. Fewer replies than questions: a cap was reached, or the run is being stopped.
+    def ask(self, questions: Sequence[Question], asking: Asking) -> None:
+        """Give each reply to `asking.keep`. Fewer replies than questions: a cap was reached, or the run is being stopped.
 
         ModelError where the model cannot be asked; replies that came are kept first.
         """
@@ -127,14 +131,9 @@ class Asker:
             self._used[keys[number]] = reply
             progress.advance(1)
 
-        self.teacher.ask(
-            list(questions.values()),
-            seed=self.stage.seed,
-            purpose=purpose,
-            spent=Spent(self.tokens, self.cost or 0.0),
-            keep=keep,
-            is_stopped=lambda: self.stage.stop.is_set,
-        )
+        spent = Spent(self.tokens, self.cost or 0.0)
+        asking = Asking(self.stage.seed, purpose, keep, spent, lambda: self.stage.stop.is_set)
+        self.teacher.ask(list(questions.values()), asking)
 
     @property
     def tokens(self) -> int:

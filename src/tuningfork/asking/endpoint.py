@@ -20,7 +20,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 from urllib.parse import urlsplit
 
-from tuningfork.asking.asker import Keep, Question, Spent, cost_of
+from tuningfork.asking.asker import Asking, Question, Spent, cost_of
 from tuningfork.asking.keys import key_for
 from tuningfork.asking.replies import Reply
 from tuningfork.asking.settings import EndpointSettings, ReplySampling
@@ -48,28 +48,22 @@ class Endpoint:
         self._key, self._key_name = key_for(parts.hostname, parts.scheme, settings.key_env)
         self._opener = urllib.request.build_opener(_NoRedirects)
 
-    def ask(
-        self,
-        questions: Sequence[Question],
-        *,
-        seed: int,
-        purpose: str,
-        spent: Spent,
-        keep: Keep,
-        is_stopped: Callable[[], bool],
-    ) -> None:
+    def ask(self, questions: Sequence[Question], asking: Asking) -> None:
         """Up to `concurrency` requests at once; none is sent that could pass the cap. After a fault nothing new is sent,
         replies under way are kept, then the fault is raised."""
         waiting, under_way, fault = list(enumerate(questions)), dict[Future[Reply], tuple[int, Spent]](), None
+        spent = asking.spent
         with ThreadPoolExecutor(self.settings.concurrency) as pool:
             while True:
-                while waiting and fault is None and not is_stopped() and len(under_way) < self.settings.concurrency:
+                while (
+                    waiting and fault is None and not asking.is_stopped() and len(under_way) < self.settings.concurrency
+                ):
                     number, question = waiting[0]
                     largest = self._spent(_largest_prompt(question.text), self._reply_limit(question))
                     if self._passes_a_cap(spent, largest, *(most for _, most in under_way.values())):
                         break
                     waiting.pop(0)
-                    under_way[pool.submit(self._request, question, seed, purpose)] = number, largest
+                    under_way[pool.submit(self._request, question, asking)] = number, largest
                 if not under_way:
                     break
                 for done in wait(under_way, return_when=FIRST_COMPLETED).done:
@@ -80,7 +74,7 @@ class Endpoint:
                     reply = done.result()
                     used = self._spent(reply.prompt_tokens, reply.reply_tokens)
                     spent = Spent(spent.tokens + used.tokens, spent.cost + used.cost)
-                    keep(number, reply)
+                    asking.keep(number, reply)
         if fault is not None:
             raise fault
 
@@ -111,8 +105,8 @@ class Endpoint:
             body["seed"] = seed
         return json.dumps(body).encode()
 
-    def _request(self, question: Question, seed: int, purpose: str) -> Reply:
-        body = self._body(question, derive_seed(seed, purpose, question.id) & 0x7FFFFFFF)
+    def _request(self, question: Question, asking: Asking) -> Reply:
+        body = self._body(question, derive_seed(asking.seed, asking.purpose, question.id) & 0x7FFFFFFF)
         headers = {"Content-Type": "application/json", "Idempotency-Key": hashlib.sha256(body).hexdigest()}
         headers |= {"Authorization": f"Bearer {self._key}"} if self._key else {}
         request = urllib.request.Request(self._url, body, headers, method="POST")
