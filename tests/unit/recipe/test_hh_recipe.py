@@ -46,8 +46,8 @@ def test_it_runs_on_although_the_card_warns(tmp_path: Path) -> None:
     overrides = [
         tiny, f"data={few_rows(tmp_path / 'data')}", "runtime.threads=1", "texts.heldout_share=0.2",
         "texts.sources.0.rows=300", "pretrain.steps=2", "pretrain.batch_rows=2", "sft.heldout.max_new_tokens=4",
-        "preference.sampling.max_new_tokens=4", "evaluate.sampling.max_new_tokens=4", "reward.reading.skip_share=0.1", "sft.reading.skip_share=0.1",
-        "preference.reading.skip_share=0.1", "prompts.reading.skip_share=0.1", "prompts.most_words=50",
+        "preference.sampling.max_new_tokens=4", "evaluate.sampling.max_new_tokens=4", "prompts.most_words=50",
+        *(f"{stage}.reading.skip_share=0.1" for stage in ("reward", "sft", "preference", "prompts")),
     ]  # fmt: skip
     command = [sys.executable, "-m", "tuningfork.cli", "run", "hh-local", "--out", str(tmp_path / "run"), *overrides]
     found = subprocess.run(
