@@ -240,6 +240,17 @@ class PairLogprobs(Batch):
     ref_chosen: Tensor | None = None
     ref_rejected: Tensor | None = None
 
+    def exchanged(self) -> PairLogprobs:
+        """The same pairs with the other response preferred."""
+        return PairLogprobs(
+            chosen=self.rejected,
+            rejected=self.chosen,
+            chosen_lengths=self.rejected_lengths,
+            rejected_lengths=self.chosen_lengths,
+            ref_chosen=self.ref_rejected,
+            ref_rejected=self.ref_chosen,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextLogprobs(Batch):

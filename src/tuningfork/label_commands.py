@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from tuningfork.feedback.policy import Drawing
+    from tuningfork.feedback.project import ProjectSettings
 
 Source = Annotated[
     str | None,
@@ -75,47 +79,61 @@ def label(
     rate: Annotated[float, typer.Option(min=1, help="requests a second that one annotator may send")] = 20.0,
 ) -> None:
     """A page where people compare answers: in the browser, on the phone, by keyboard. The same command goes on later."""
-    from tuningfork.errors import DataError
-    from tuningfork.feedback.database import Database
-    from tuningfork.feedback.policy import Drawing
-    from tuningfork.feedback.project import parse_criteria, read_project
+    from tuningfork.feedback.project import parse_criteria
     from tuningfork.feedback.serving import What, Where
     from tuningfork.feedback.serving import label as serve
 
-    if guidelines is not None and not guidelines.is_file():
-        raise DataError(f"--guidelines: there is no file {guidelines}")
-    database = Database.open(db)
-    stored = read_project(database)
-    database.close()
-    given = {
-        "title": title,
-        "criteria": parse_criteria(criteria) if criteria else None,
-        "guidelines": guidelines.read_text(encoding="utf-8") if guidelines else None,
-        "raters": raters,
-        "overlap_share": overlap,
-        "repeat_share": repeats,
-    }
-    settings = stored.model_copy(update={name: value for name, value in given.items() if value is not None})
-    names = tuple(_split(annotators))
-    warmths, places = _numbers(temperatures), tuple(_split(checkpoints))
-    drawing = Drawing(
-        checkpoints=places,
-        temperatures=warmths,
-        answers=answers or max(2, len(places), len(warmths)),
-        max_new_tokens=max_new_tokens,
+    settings = _settings(
+        db,
+        title=title,
+        criteria=parse_criteria(criteria) if criteria else None,
+        guidelines=_guidelines(guidelines),
+        raters=raters,
+        overlap_share=overlap,
+        repeat_share=repeats,
     )
+    drawing = _drawing(checkpoints, temperatures, answers, max_new_tokens)
     what = What(source, model, prompts, drawing, tuple(gold or ()), train)
     where = Where(
         database=db,
         host=host,
         port=port,
         public_url=public_url,
-        annotators=names,
+        annotators=tuple(_split(annotators)),
         requests=rate,
         new_links=new_links,
         browser=not no_browser,
     )
     serve(what, settings, where, say=typer.echo)
+
+
+def _settings(db: str, **given: Any) -> ProjectSettings:
+    """The settings kept in the database, and over them what was given."""
+    from tuningfork.feedback.database import Database
+    from tuningfork.feedback.project import read_project
+
+    database = Database.open(db)
+    stored = read_project(database)
+    database.close()
+    return stored.model_copy(update={name: value for name, value in given.items() if value is not None})
+
+
+def _guidelines(file: Path | None) -> str | None:
+    """The text of the file; DataError where there is none."""
+    from tuningfork.errors import DataError
+
+    if file is not None and not file.is_file():
+        raise DataError(f"--guidelines: there is no file {file}")
+    return file.read_text(encoding="utf-8") if file else None
+
+
+def _drawing(checkpoints: str, temperatures: str, answers: int | None, max_new_tokens: int | None) -> Drawing:
+    """How answers to prompts are drawn: as many as there are models or temperatures in turn, and at least two."""
+    from tuningfork.feedback.policy import Drawing
+
+    places, warmths = tuple(_split(checkpoints)), _numbers(temperatures)
+    most = answers or max(2, len(places), len(warmths))
+    return Drawing(checkpoints=places, temperatures=warmths, answers=most, max_new_tokens=max_new_tokens)
 
 
 def export(

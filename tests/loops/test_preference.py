@@ -237,6 +237,22 @@ def test_too_few_roots_to_hold_any_out(make_stage: Any, folder: Path) -> None:
         run(make_stage, folder, settings(holdout_share=1e-6))
 
 
+def test_preferences_of_a_file_of_their_own_are_held_out(make_stage: Any, folder: Path) -> None:
+    train = [row for row in pair_rows() if row["root"] not in ("pat", "mop")]
+    unseen = [row for row in pair_rows() if row["root"] in ("pat", "mop")]
+    for name, rows in (("train", train), ("unseen", unseen)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    chosen = settings(heldout="unseen")
+    inputs = {"model": folder / "model", "data": folder / "train.jsonl", "heldout": folder / "unseen.jsonl"}
+    stage = make_stage("own", inputs)
+    preference.run(stage, chosen)
+    assert (stage.figures["train_rows"], stage.figures["heldout_rows"]) == (18, 6), "nothing of data is held out"
+    assert stage.figures["accuracy"] == 1.0 and stage.figures["heldout_dropped_identical"] == 0
+    assert stage.figures["dropped_identical"] == 1, "the count of data is its own"
+    with pytest.raises(DataError, match="6 of 24 preferences of data have a prompt of heldout"):
+        preference.run(make_stage("both", inputs | {"data": folder / "pairs.jsonl"}), chosen)
+
+
 def test_a_gate_asks_for_the_order(make_stage: Any, folder: Path) -> None:
     slow = {"learning_rate": 1e-9, "schedule": "constant", "warmup": 0}
     stage = run(make_stage, folder, settings(optimizer=slow, epochs=0.1, minimum_accuracy=1.0))

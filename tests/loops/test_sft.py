@@ -237,3 +237,56 @@ def test_heldout_pairs_take_the_form_of_the_conversations_that_are_trained_on(
     assert stage.figures["heldout_token_accuracy"] == 1.0 and samples(stage)[-1]["prompt"].startswith("user: ")
     with pytest.raises(DataError, match="holds conversations and the training data pairs"):
         run(make_stage, folder, "other", data="pairs.jsonl", heldout={"data": "chats.jsonl"})
+
+
+def no_wars(folder: Path, *, wars: int, peaceful: int = 30) -> None:
+    """A model whose chat template refuses what is said of wars, and conversations of which `wars` are about one."""
+    file = folder / "model" / "tokenizer_config.json"
+    config = json.loads(file.read_text())
+    templates = [folder / "model" / "chat_template.jinja"]
+    own = templates[0].read_text() if templates[0].is_file() else config["chat_template"]
+    strict = "{% for m in messages %}{% if 'war' in m.content %}{{ raise_exception('no wars') }}{% endif %}{% endfor %}"
+    config.pop("chat_template", None)
+    templates[0].write_text(strict + own)
+    file.write_text(json.dumps(config))
+    rows = [chat(f"{WORDS[n % 6]} {n}", "red") for n in range(peaceful)]
+    for number in range(wars):
+        rows.insert(3 * number + 1, chat("war", "red"))
+    write(folder / "wars.jsonl", rows)
+
+
+def test_a_row_that_the_template_refuses_is_left_out_and_counted(make_stage: Callable[..., Any], folder: Path) -> None:
+    no_wars(folder, wars=2)
+    held = {"data": "wars.jsonl", "samples": 4, "max_new_tokens": 2, "every": 2}
+    stage = run(make_stage, folder, data="wars.jsonl", steps=2, reading={"skip_share": 0.1}, heldout=held)
+    assert stage.figures["demonstrations"] == 30 and stage.figures["faulty_rows_left_out"] == 2
+    told = "2 of 32 rows left out as faulty (6.25%); first: "
+    said = next(line for line in stage.events.said if line.startswith(told))
+    assert "wars.jsonl:2: the chat template refuses: no wars" in said and "wars.jsonl:5: " in said
+    assert any(line.startswith(f"held-out: {told}") for line in stage.events.said), "held-out rows likewise"
+    report = json.loads((stage.out / "audit.json").read_text())
+    assert "2" in json.dumps(report) and "war?" not in json.dumps(report)
+
+
+def test_too_many_refused_rows_stop_the_stage_and_so_does_one_where_reading_is_strict(
+    make_stage: Callable[..., Any], folder: Path
+) -> None:
+    no_wars(folder, wars=2)
+    with pytest.raises(DataError, match=r"wars\.jsonl:2: the chat template refuses: no wars \(2 of 32 rows are faulty"):
+        run(make_stage, folder, data="wars.jsonl", steps=2)
+    with pytest.raises(DataError, match=r"wars\.jsonl:2: the chat template refuses: no wars$"):
+        run(make_stage, folder, data="wars.jsonl", steps=2, reading={"strict": True, "skip_share": 0.1})
+    no_wars(folder, wars=3, peaceful=0)
+    with pytest.raises(DataError, match="3 of 3 rows are faulty"):
+        run(make_stage, folder, data="wars.jsonl", steps=2, reading={"skip_share": 0.5})
+
+
+def test_streamed_rows_that_the_template_refuses_are_left_out_and_counted(
+    make_stage: Callable[..., Any], folder: Path
+) -> None:
+    no_wars(folder, wars=2)
+    stage = run(
+        make_stage, folder, data="wars.jsonl", steps=9, streaming=True, reading={"skip_share": 0.1, "strict": False}
+    )
+    assert stage.figures["streamed"] and stage.figures["faulty_rows_left_out"] >= 2
+    assert any("the chat template refuses: no wars" in line for line in stage.events.said)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,9 +18,10 @@ from tuningfork.asking.settings import EndpointSettings, LocalSettings, ReplySam
 from tuningfork.folders import cache_folder
 
 if TYPE_CHECKING:
-    from tuningfork.stage import StageContext
+    from tuningfork.stage import Progress, StageContext
 
 FILE = "replies.sqlite"
+_LOOK_AGAIN = 0.2
 
 
 @dataclass(frozen=True)
@@ -47,22 +48,26 @@ Keep = Callable[[int, Reply], None]
 """Takes the reply to the question of that number as soon as it is there."""
 
 
+@dataclass(frozen=True)
+class Asking:
+    """How some questions are asked, and what becomes of the replies."""
+
+    seed: int
+    purpose: str
+    keep: Keep
+    spent: Spent = Spent()
+    """what was used up before"""
+    is_stopped: Callable[[], bool] = lambda: False
+    """whether the run is being stopped, so that nothing more is to be asked"""
+
+
 class Asked(Protocol):
     """Answers questions; `name` says which model it is, for provenance and for the file of replies."""
 
     name: str
 
-    def ask(
-        self,
-        questions: Sequence[Question],
-        *,
-        seed: int,
-        purpose: str,
-        spent: Spent,
-        keep: Keep,
-        is_stopped: Callable[[], bool],
-    ) -> None:
-        """Give each reply to `keep`. Fewer replies than questions: a cap was reached, or the run is being stopped.
+    def ask(self, questions: Sequence[Question], asking: Asking) -> None:
+        """Give each reply to `asking.keep`. Fewer replies than questions: a cap was reached, or the run is being stopped.
 
         ModelError where the model cannot be asked; replies that came are kept first.
         """
@@ -80,35 +85,55 @@ class Asker:
         self.num_cached, self.num_unasked, self.seconds = 0, 0, 0.0
 
     def ask(self, purpose: str, questions: Sequence[Question]) -> list[Reply | None]:
-        """The replies in order; None for a question that the cap on tokens left unasked. Interrupted when stopped."""
+        """The replies in order; None for a question that the cap on tokens left unasked. Interrupted when stopped.
+
+        Equal questions are asked once; one that another run is asking at this moment is waited for.
+        """
         keys = [self._key(purpose, question) for question in questions]
         known = self._replies.get(dict.fromkeys(keys))
-        missing = list({key: number for number, key in enumerate(keys) if key not in known}.values())
         self.num_cached += sum(key in known for key in keys)
         self._used.update(known)
+        missing = {key: question for key, question in zip(keys, questions, strict=True) if key not in known}
         started = time.monotonic()
         with self.stage.events.progress(len(questions), purpose, "reply", len(questions) - len(missing)) as progress:
-
-            def keep(number: int, reply: Reply) -> None:
-                key = keys[missing[number]]
-                self._replies.keep(key, reply)
-                known[key] = self._used[key] = reply
-                progress.advance(1)
-
-            if missing:
-                self.teacher.ask(
-                    [questions[index] for index in missing],
-                    seed=self.stage.seed,
-                    purpose=purpose,
-                    spent=Spent(self.tokens, self.cost or 0.0),
-                    keep=keep,
-                    is_stopped=lambda: self.stage.stop.is_set,
-                )
+            self._ask_once(purpose, missing, progress)
         self.seconds += time.monotonic() - started
         self.stage.stop.check()
-        replies = [known.get(key) for key in keys]
+        replies = [self._used.get(key) for key in keys]
         self.num_unasked += sum(reply is None for reply in replies)
         return replies
+
+    def _ask_once(self, purpose: str, missing: dict[str, Question], progress: Progress) -> None:
+        """Ask what nobody else is asking, then look whether others have their replies; until nothing is missing."""
+        is_waiting = False
+        while missing and not self.stage.stop.is_set:
+            with self._replies.claimed(missing) as mine:
+                found = self._replies.get(missing)
+                self._used.update(found)
+                self.num_cached += len(found)
+                progress.advance(len(found))
+                own = {key: question for key, question in missing.items() if key in mine and key not in found}
+                if own:
+                    self._ask_all(purpose, own, progress)
+            missing = {key: question for key, question in missing.items() if key not in found and key not in own}
+            if missing and not found and not own:
+                if not is_waiting:
+                    self.stage.events.say(f"{len(missing):,} questions are being asked by another run; waiting for it")
+                is_waiting = True
+                time.sleep(_LOOK_AGAIN)
+
+    def _ask_all(self, purpose: str, questions: Mapping[str, Question], progress: Progress) -> None:
+        """Ask each question and keep its reply under its key."""
+        keys = list(questions)
+
+        def keep(number: int, reply: Reply) -> None:
+            self._replies.keep(keys[number], reply)
+            self._used[keys[number]] = reply
+            progress.advance(1)
+
+        spent = Spent(self.tokens, self.cost or 0.0)
+        asking = Asking(self.stage.seed, purpose, keep, spent, lambda: self.stage.stop.is_set)
+        self.teacher.ask(list(questions.values()), asking)
 
     @property
     def tokens(self) -> int:

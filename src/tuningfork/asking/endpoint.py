@@ -20,7 +20,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 from urllib.parse import urlsplit
 
-from tuningfork.asking.asker import Keep, Question, Spent, cost_of
+from tuningfork.asking.asker import Asking, Question, Spent, cost_of
 from tuningfork.asking.keys import key_for
 from tuningfork.asking.replies import Reply
 from tuningfork.asking.settings import EndpointSettings, ReplySampling
@@ -48,28 +48,22 @@ class Endpoint:
         self._key, self._key_name = key_for(parts.hostname, parts.scheme, settings.key_env)
         self._opener = urllib.request.build_opener(_NoRedirects)
 
-    def ask(
-        self,
-        questions: Sequence[Question],
-        *,
-        seed: int,
-        purpose: str,
-        spent: Spent,
-        keep: Keep,
-        is_stopped: Callable[[], bool],
-    ) -> None:
+    def ask(self, questions: Sequence[Question], asking: Asking) -> None:
         """Up to `concurrency` requests at once; none is sent that could pass the cap. After a fault nothing new is sent,
         replies under way are kept, then the fault is raised."""
         waiting, under_way, fault = list(enumerate(questions)), dict[Future[Reply], tuple[int, Spent]](), None
+        spent = asking.spent
         with ThreadPoolExecutor(self.settings.concurrency) as pool:
             while True:
-                while waiting and fault is None and not is_stopped() and len(under_way) < self.settings.concurrency:
+                while (
+                    waiting and fault is None and not asking.is_stopped() and len(under_way) < self.settings.concurrency
+                ):
                     number, question = waiting[0]
                     largest = self._spent(_largest_prompt(question.text), self._reply_limit(question))
                     if self._passes_a_cap(spent, largest, *(most for _, most in under_way.values())):
                         break
                     waiting.pop(0)
-                    under_way[pool.submit(self._request, question, seed, purpose)] = number, largest
+                    under_way[pool.submit(self._request, question, asking)] = number, largest
                 if not under_way:
                     break
                 for done in wait(under_way, return_when=FIRST_COMPLETED).done:
@@ -80,7 +74,7 @@ class Endpoint:
                     reply = done.result()
                     used = self._spent(reply.prompt_tokens, reply.reply_tokens)
                     spent = Spent(spent.tokens + used.tokens, spent.cost + used.cost)
-                    keep(number, reply)
+                    asking.keep(number, reply)
         if fault is not None:
             raise fault
 
@@ -111,8 +105,8 @@ class Endpoint:
             body["seed"] = seed
         return json.dumps(body).encode()
 
-    def _request(self, question: Question, seed: int, purpose: str) -> Reply:
-        body = self._body(question, derive_seed(seed, purpose, question.id) & 0x7FFFFFFF)
+    def _request(self, question: Question, asking: Asking) -> Reply:
+        body = self._body(question, derive_seed(asking.seed, asking.purpose, question.id) & 0x7FFFFFFF)
         headers = {"Content-Type": "application/json", "Idempotency-Key": hashlib.sha256(body).hexdigest()}
         headers |= {"Authorization": f"Bearer {self._key}"} if self._key else {}
         request = urllib.request.Request(self._url, body, headers, method="POST")
@@ -121,7 +115,7 @@ class Endpoint:
             seconds = self.settings.backoff * 2**attempt
             try:
                 with self._opener.open(request, timeout=self.settings.timeout) as response:
-                    return _reply(response.read(_LARGEST_BODY), body, question.labels)
+                    return _reply(_read(response, self.settings.timeout), body, question.labels)
             except _NoCompletion as error:
                 why = f"does not answer with a chat completion ({error})"
             except urllib.error.HTTPError as error:
@@ -131,7 +125,10 @@ class Endpoint:
                     raise ModelError(self._safe(f"{self._url} {why}; {self._advice(error.code)}")) from None
                 seconds = _retry_after(error.headers.get("Retry-After"), seconds)
             except (OSError, http.client.HTTPException) as error:
-                why = f"cannot be reached: {getattr(error, 'reason', error) or type(error).__name__}"
+                reason = getattr(error, "reason", error)
+                why = f"cannot be reached: {reason or type(error).__name__}"
+                if isinstance(reason, TimeoutError):
+                    why = f"does not answer within {self.settings.timeout:g} s"
             if attempt < self.settings.retries:
                 self._wait(min(seconds, _LONGEST_WAIT))
         raise ModelError(
@@ -161,6 +158,17 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 class _NoCompletion(Exception):
     """What came is no chat completion: garbage, or an answer that was cut."""
+
+
+def _read(response: http.client.HTTPResponse, seconds: float) -> bytes:
+    """The body of a response; TimeoutError where it takes longer altogether, however steadily it drips."""
+    parts, size, end = list[bytes](), 0, time.monotonic() + seconds
+    while size < _LARGEST_BODY and (part := response.read1(1 << 16)):
+        if time.monotonic() > end:
+            raise TimeoutError
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
 
 
 def _reply(content: bytes, body: bytes, labels: Sequence[str]) -> Reply:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from tuningfork.asking.asker import Keep, Question, Spent
+from tuningfork.asking.asker import Asking, Question
 from tuningfork.asking.labels import label_logprobs
 from tuningfork.asking.replies import Reply
 from tuningfork.asking.settings import ReplySampling
@@ -33,31 +33,22 @@ class LocalModel:
             top_p=1.0 if greedy else sampling.top_p,
         )
 
-    def ask(
-        self,
-        questions: Sequence[Question],
-        *,
-        seed: int,
-        purpose: str,
-        spent: Spent,
-        keep: Keep,
-        is_stopped: Callable[[], bool],
-    ) -> None:
-        """Some questions at a time; nothing here is paid for by the token, so `spent` has no limit."""
+    def ask(self, questions: Sequence[Question], asking: Asking) -> None:
+        """Some questions at a time; nothing here is paid for by the token, so there is no cap."""
         for start in range(0, len(questions), _AT_ONCE):
-            if is_stopped():
+            if asking.is_stopped():
                 return
             part = list(enumerate(questions[start : start + _AT_ONCE], start))
             for number, reply in self._labelled([(n, question) for n, question in part if question.labels]):
-                keep(number, reply)
-            for number, reply in self._written([(n, q) for n, q in part if not q.labels], seed, purpose):
-                keep(number, reply)
+                asking.keep(number, reply)
+            for number, reply in self._written([(n, q) for n, q in part if not q.labels], asking):
+                asking.keep(number, reply)
 
-    def _written(self, part: Sequence[tuple[int, Question]], seed: int, purpose: str) -> list[tuple[int, Reply]]:
+    def _written(self, part: Sequence[tuple[int, Question]], asking: Asking) -> list[tuple[int, Reply]]:
         if not part:
             return []
         rows = [self._row(question) for _, question in part]
-        found = answer_prompts(self.backbone, rows, self.sampling, seed=seed, purpose=purpose)
+        found = answer_prompts(self.backbone, rows, self.sampling, seed=asking.seed, purpose=asking.purpose)
         return [
             (number, Reply(answer.text, answer.has_ended, len(rollout.prompt_ids), len(rollout.response_ids)))
             for (number, _), rollout, answer in zip(part, found.rollouts, found.answers, strict=True)

@@ -1,4 +1,7 @@
-"""Replies on disk, in SQLite: each is there before the next question is sent, whatever kills the process."""
+"""Replies on disk, in SQLite: each is there before the next question is sent, whatever kills the process.
+
+Beside them stands which questions are being asked at this moment, so that two runs never pay for one question.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tuningfork.asking.owner import Owner
 from tuningfork.errors import RunError
 
 
@@ -31,6 +36,7 @@ class Replies:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._folder = path.parent
         is_new = not path.exists()
         try:
             self._database = sqlite3.connect(path, timeout=60, isolation_level=None)
@@ -39,6 +45,7 @@ class Replies:
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL, kept_at REAL NOT NULL)"
             )
+            self._database.execute("CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL)")
         except sqlite3.DatabaseError as error:
             raise RunError(f"{path}: not a file of replies ({error}); move it away to begin a new one") from error
         if is_new:
@@ -57,6 +64,30 @@ class Replies:
         """Write a reply through to the disk, unless there is one."""
         content = json.dumps(asdict(reply), ensure_ascii=False)
         self._database.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?)", (key, content, time.time()))
+
+    @contextmanager
+    def claimed(self, keys: Iterable[str]) -> Iterator[set[str]]:
+        """Those of the keys that nobody is asking at this moment; inside the context nobody else gets them.
+
+        What another process or thread holds is free again when it leaves its context or dies.
+        """
+        with Owner(self._folder) as owner:
+            try:
+                yield self._claim(keys, owner)
+            finally:
+                self._database.execute("DELETE FROM claims WHERE owner = ?", (owner.name,))
+
+    def _claim(self, keys: Iterable[str], owner: Owner) -> set[str]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            holders = {name for (name,) in self._database.execute("SELECT DISTINCT owner FROM claims")}
+            for name in holders:
+                if not owner.is_alive(name):
+                    self._database.execute("DELETE FROM claims WHERE owner = ?", (name,))
+            made = "INSERT OR IGNORE INTO claims VALUES (?, ?)"
+            return {key for key in keys if self._database.execute(made, (key, owner.name)).rowcount}
+        finally:
+            self._database.execute("COMMIT")
 
     def __len__(self) -> int:
         return int(self._database.execute("SELECT count(*) FROM replies").fetchone()[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tuningfork.model.backbone import Backbone
 
 TooLong = Literal["refuse", "skip"]
+Refuse = Callable[[str, str], None]
+"""Takes the place of a row that cannot be learnt from, and why; `Dataset.refuse` counts it, or stops where it is strict."""
 _COMPARED = 200
 
 
@@ -30,6 +32,8 @@ class Demonstrations:
     is_chat: bool
     num_skipped: int
     notes: tuple[str, ...]
+    accepted: list[int]
+    """numbers, from 0, of the rows that could be rendered, however long"""
 
 
 def read_demonstrations(
@@ -41,31 +45,34 @@ def read_demonstrations(
     too_long: TooLong = "refuse",
     places: Sequence[str] = (),
     limit: int | None = None,
+    refuse: Refuse | None = None,
 ) -> Demonstrations:
     """Token rows of `{"prompt", "completion"}` or `{"messages": [{"role", "content"}, ...]}` rows, in order.
 
     `places` says where each row stands; without it a fault is at "source, row N". The targets are the completion and its
-    EOS, or the answers (all, or the last) and what ends each. DataError for what cannot be used, and for a row longer than
-    the context (or `limit` tokens, where that is less) unless such rows are skipped; nothing is ever cut.
+    EOS, or the answers (all, or the last) and what ends each. A conversation that the chat template refuses goes to `refuse`.
+    DataError for what cannot be used, and for a row longer than the context (or `limit` tokens, where that is less) unless
+    such rows are skipped; nothing is ever cut.
     """
     is_chat = is_conversations(rows)
     places = places or _numbered(source, len(rows))
     renderer = renderer_for(backbone, rows) if is_chat else None
-    found = demonstration_rows(backbone, rows, source, renderer=renderer, loss_on=loss_on, places=places)
-    notes = [*renderer.notes, *_differences(renderer, rows)] if renderer else []
+    numbered = numbered_rows(backbone, rows, source, renderer=renderer, loss_on=loss_on, places=places, refuse=refuse)
+    accepted, found = [number for number, _ in numbered], [row for _, row in numbered]
+    notes = [*renderer.notes, *_differences(renderer, [rows[number] for number in accepted])] if renderer else []
     what, most = "the model's context", backbone.max_length
     if limit is not None and limit < most:
         what, most = "a packed row", limit
     kept = [row for row in found if len(row.ids) <= most]
     num_skipped = len(found) - len(kept)
     if num_skipped and too_long == "refuse":
-        place, row = next((p, r) for p, r in zip(places, found, strict=True) if len(r.ids) > most)
-        raise too_long_error(place, len(row.ids), what, most, f" ({num_skipped:,} of {len(found):,})")
-    if not kept:
+        number, row = next((n, r) for n, r in numbered if len(r.ids) > most)
+        raise too_long_error(places[number], len(row.ids), what, most, f" ({num_skipped:,} of {len(found):,})")
+    if found and not kept:
         raise DataError(f"{source}: every row is longer than {what} of {most} tokens")
     if num_skipped:
         notes.append(f"{num_skipped:,} of {len(found):,} rows are longer than {most} tokens and skipped")
-    return Demonstrations(kept, is_chat, num_skipped, tuple(notes))
+    return Demonstrations(kept, is_chat, num_skipped, tuple(notes), accepted)
 
 
 def too_long_error(place: str, length: int, what: str, most: int, how_many: str = "") -> DataError:
@@ -76,6 +83,13 @@ def too_long_error(place: str, length: int, what: str, most: int, how_many: str 
 
 
 def demonstration_rows(
+    backbone: Backbone, rows: Sequence[Mapping[str, Any]], source: str, *, places: Sequence[str] = ()
+) -> list[TokenRow]:
+    """One token row for each demonstration, in order and however long; DataError for one that cannot be rendered."""
+    return [row for _, row in numbered_rows(backbone, rows, source, places=places)]
+
+
+def numbered_rows(
     backbone: Backbone,
     rows: Sequence[Mapping[str, Any]],
     source: str,
@@ -83,20 +97,32 @@ def demonstration_rows(
     renderer: Renderer | None = None,
     loss_on: LossOn = "all",
     places: Sequence[str] = (),
-) -> list[TokenRow]:
-    """One token row for each demonstration, in order and however long; `renderer` saves making one for conversations."""
+    refuse: Refuse | None = None,
+) -> list[tuple[int, TokenRow]]:
+    """The number of each demonstration, from 0, and its token row, without the conversations that went to `refuse`.
+
+    `renderer` saves making one for conversations.
+    """
     places = places or _numbered(source, len(rows))
-    if is_conversations(rows):
-        renderer = renderer or renderer_for(backbone, rows)
-        return [
-            renderer.conversation(row["messages"], place, loss_on=loss_on, tools=row.get("tools"))
-            for place, row in zip(places, rows, strict=True)
-        ]
-    for place, row in zip(places, rows, strict=True):
-        if not isinstance(row.get("prompt"), str) or not isinstance(row.get("completion"), str):
-            raise DataError(f"{place}: needs text under prompt and completion (or messages in every row)")
-    pairs = [(row["prompt"], row["completion"]) for row in rows]
-    return prompt_completion_rows(backbone.encode, pairs, backbone.start_ids, backbone.eos_id, places)
+    if not is_conversations(rows):
+        for place, row in zip(places, rows, strict=True):
+            if not isinstance(row.get("prompt"), str) or not isinstance(row.get("completion"), str):
+                raise DataError(f"{place}: needs text under prompt and completion (or messages in every row)")
+        pairs = [(row["prompt"], row["completion"]) for row in rows]
+        made = prompt_completion_rows(backbone.encode, pairs, backbone.start_ids, backbone.eos_id, places)
+        return list(enumerate(made))
+    renderer = renderer or renderer_for(backbone, rows)
+    found: list[tuple[int, TokenRow]] = []
+    for number, (place, row) in enumerate(zip(places, rows, strict=True)):
+        try:
+            made_row = renderer.conversation(row["messages"], place, loss_on=loss_on, tools=row.get("tools"))
+        except DataError as error:
+            if refuse is None:
+                raise
+            refuse(place, str(error).removeprefix(f"{place}: "))
+        else:
+            found.append((number, made_row))
+    return found
 
 
 def renderer_for(backbone: Backbone, rows: Sequence[Mapping[str, Any]]) -> Renderer:

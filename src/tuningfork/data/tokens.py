@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tuningfork.data.adapters import DEMONSTRATION_SHAPES, Placed, best_answer, demonstrations, uniform
-from tuningfork.data.demonstrations import demonstration_rows
+from tuningfork.data.demonstrations import numbered_rows
 from tuningfork.data.findings import Finding, finding
 from tuningfork.data.reader import Dataset
 from tuningfork.data.rows import TokenRow
 from tuningfork.data.token_audit import TokenizerFacts, Tokens
-from tuningfork.errors import DataError
 
 if TYPE_CHECKING:
     from tuningfork.model.backbone import Backbone
@@ -52,28 +51,18 @@ def tokens_of(backbone: Backbone, data: Dataset) -> tuple[Tokens | None, list[Fi
 
 
 def _rendered(backbone: Backbone, rows: Sequence[Placed], source: str) -> tuple[Tokens, list[Finding]]:
-    try:
-        found = demonstration_rows(backbone, [row for _, row in rows], source)
-        return Tokens(found, facts_of(backbone), [place for place, _ in rows]), []
-    except DataError:
-        return _one_by_one(backbone, rows, source)
-
-
-def _one_by_one(backbone: Backbone, rows: Sequence[Placed], source: str) -> tuple[Tokens, list[Finding]]:
-    kept: list[TokenRow] = []
-    places: list[str] = []
-    refused: list[str] = []
-    why = ""
-    for place, row in rows:
-        try:
-            kept += demonstration_rows(backbone, [row], source)
-            places.append(place)
-        except DataError as error:
-            refused.append(place)
-            why = why or str(error)
-    text = f"cannot be rendered for this model, the first because: {why}"
-    severity = "stop" if not kept else "warn"
-    return Tokens(kept, facts_of(backbone), places), [finding("cannot_be_rendered", severity, refused, len(rows), text)]
+    refused: list[tuple[str, str]] = []
+    places = [place for place, _ in rows]
+    found = numbered_rows(
+        backbone, [row for _, row in rows], source, places=places, refuse=lambda *fault: refused.append(fault)
+    )
+    tokens = Tokens([row for _, row in found], facts_of(backbone), [places[number] for number, _ in found])
+    if not refused:
+        return tokens, []
+    place, why = refused[0]
+    text = f"cannot be rendered for this model, the first because: {place}: {why}"
+    severity = "warn" if found else "stop"
+    return tokens, [finding("cannot_be_rendered", severity, [place for place, _ in refused], len(rows), text)]
 
 
 def _documents(backbone: Backbone, texts: Sequence[str]) -> list[TokenRow]:

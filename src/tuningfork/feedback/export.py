@@ -74,7 +74,7 @@ def export(database: Database, folder: Path, *, everything: bool = False) -> dic
             yield row_of(judgement)
 
     write_jsonl(folder / JUDGEMENTS, counted())
-    counts["demonstrations"] = write_rows(folder / DEMONSTRATIONS, demonstrations(database))
+    counts["demonstrations"] = write_jsonl(folder / DEMONSTRATIONS, demonstrations(database))
     settings = read_project(database)
     provenance = {
         "database": Path(database.shown).name if database.is_sqlite else database.shown,
@@ -90,16 +90,6 @@ def export(database: Database, folder: Path, *, everything: bool = False) -> dic
     }
     (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return provenance
-
-
-def write_rows(path: Path, rows: Iterator[dict[str, Any]]) -> int:
-    """Write JSON Lines; returns how many."""
-    number = 0
-    with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            number += 1
-    return number
 
 
 def row_of(judgement: Judgement) -> dict[str, Any]:

@@ -1,40 +1,30 @@
-"""The choice of a reward in a recipe: `{name: lexicon, words: good.txt}`. No torch here.
-
-Made from the files of `reward.kinds`, so that a new file there is known everywhere.
-"""
+"""The choice of a reward in a recipe: `{name: lexicon, words: good.txt}`. No torch here."""
 
 from __future__ import annotations
 
 import functools
-import importlib
 import operator
-import pkgutil
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import pydantic
 
 import tuningfork.settings
+from tuningfork import choices
 from tuningfork.reward import kinds
 from tuningfork.reward.base import RewardKind
 
 
 def kind_names() -> list[str]:
     """Names of all kinds of rewards, combinations apart."""
-    return sorted(module.name for module in pkgutil.iter_modules(kinds.__path__))
+    return list(kinds.NAMES)
 
 
 def kind_module(name: str) -> RewardKind:
     """The module of a kind."""
-    return cast(RewardKind, importlib.import_module(f"{kinds.__name__}.{name}"))
+    return cast(RewardKind, choices.kind_module(kinds, name))
 
 
-def _named_settings(name: str) -> type[tuningfork.settings.Settings]:
-    module = kind_module(name)
-    field: dict[str, Any] = {"name": (Literal[name], ...)}
-    return pydantic.create_model(f"{name}_reward", __base__=module.Settings, __doc__=module.__doc__, **field)
-
-
-_kinds = [_named_settings(name) for name in kind_names()]
+_kinds = choices.named_settings(kinds, kinds.NAMES, "reward")
 
 if TYPE_CHECKING:
     SingleRewardSettings = Any

@@ -46,8 +46,10 @@ class StageSettings(Settings):
     of different worth can be learnt from together; kinds left out are taken at their word"""
     adapter: AdapterSettings = Lora()
     """what to train"""
+    heldout: Input | None = None
+    """rows of the same kind to measure on, to other prompts than those of `data`; empty holds some of `data` out by root"""
     holdout_share: float = Field(default=0.1, gt=0, lt=1)
-    """share of the roots whose preferences are held out, to measure on"""
+    """share of the roots whose preferences are held out to measure on, where `heldout` is empty"""
     epochs: float | None = Field(default=None, gt=0)
     """passes over the preferences; empty means 1, or as many as the budget holds"""
     budget: BudgetSeconds = None
@@ -104,7 +106,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         )
     backbone = load_backbone(stage.inputs["model"].reference, stage.runtime, adapter=settings.adapter, seed=stage.seed)
     stage.events.say(parameter_tree(backbone.model))
-    train, heldout = _split(stage, settings, _read(stage, settings, backbone, needs))
+    train, heldout = _examples(stage, settings, backbone, needs)
     # Before the loop restores a checkpoint the policy is still the model the stage started from: the reference.
     before = _Look(stage, settings, backbone, heldout)
     monitor = watch(stage, settings.monitor, backbone) if settings.monitor else None
@@ -140,24 +142,46 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     verify_saved(backbone, stage.out / "model")
 
 
-def _read(stage: StageContext, settings: StageSettings, backbone: Backbone, needs: PreferenceNeeds) -> list[Example]:
-    """Examples that can be learnt from; what cannot is counted."""
+def _examples(
+    stage: StageContext, settings: StageSettings, backbone: Backbone, needs: PreferenceNeeds
+) -> tuple[list[Example], list[Example]]:
+    """Examples to train on and held-out ones, which share no prompt."""
+    from tuningfork.errors import DataError
+
+    found = _read(stage, settings, backbone, needs, "data")
+    if settings.heldout is None:
+        return _split(stage, settings, found)
+    heldout = _read(stage, settings, backbone, needs, "heldout")
+    asked = {tuple(example.texts[0].prompt) for example in heldout}
+    shared = sum(tuple(example.texts[0].prompt) in asked for example in found)
+    if shared:
+        raise DataError(
+            f"{shared:,} of {len(found):,} preferences of data have a prompt of heldout: accuracy on them would be memory; "
+            "take them out of one of the two"
+        )
+    return _enough(stage, found, heldout)
+
+
+def _read(
+    stage: StageContext, settings: StageSettings, backbone: Backbone, needs: PreferenceNeeds, name: str
+) -> list[Example]:
+    """Examples of the input `name` that can be learnt from; what cannot is counted."""
     from tuningfork.data.adapters import RANKING_SHAPES
     from tuningfork.errors import RecipeError
 
-    data = settings.reading.open(stage.inputs["data"].reference, (*RANKING_SHAPES, "unpaired"))
+    data = settings.reading.open(stage.inputs[name].reference, (*RANKING_SHAPES, "unpaired"))
     if data.shape != "unpaired":
-        return _usable(stage, backbone, _compared(stage, settings, backbone, data, needs))
+        return _usable(stage, backbone, _compared(stage, settings, backbone, data, needs, name), name)
     if not needs.unpaired:
         raise RecipeError(
             f"{data.source} holds single labelled responses; {settings.method.name} compares two: give judgements or "
             "rows with chosen and rejected, or use method: {name: kto}"
         )
-    return _usable(stage, backbone, _labelled(stage, backbone, data))
+    return _usable(stage, backbone, _labelled(stage, backbone, data, name), name)
 
 
 def _compared(
-    stage: StageContext, settings: StageSettings, backbone: Backbone, data: Dataset, needs: PreferenceNeeds
+    stage: StageContext, settings: StageSettings, backbone: Backbone, data: Dataset, needs: PreferenceNeeds, name: str
 ) -> list[Example]:
     """Pairs of judgements, or both of their responses by themselves."""
     from tuningfork.data.judgements import read_judgements
@@ -166,7 +190,8 @@ def _compared(
     from tuningfork.streams.preferences import Example
 
     judgements = read_judgements(data)
-    audit_stage(stage, data, [(f"judgement {j.id}", j.as_ranking()) for j in judgements], "ranking")
+    if name == "data":
+        audit_stage(stage, data, [(f"judgement {j.id}", j.as_ranking()) for j in judgements], "ranking")
     examples: list[Example] = []
     for judgement in judgements:
         texts = judged_texts(backbone, judgement)
@@ -187,7 +212,7 @@ def _probability(settings: StageSettings, judgement: Judgement) -> float:
     return told * right + (1 - told) * (1 - right)
 
 
-def _labelled(stage: StageContext, backbone: Backbone, data: Dataset) -> list[Example]:
+def _labelled(stage: StageContext, backbone: Backbone, data: Dataset, name: str) -> list[Example]:
     """Single responses that were found good or bad."""
     from tuningfork.data.adapters import prompt_text
     from tuningfork.data.stage_audit import audit_stage
@@ -195,7 +220,8 @@ def _labelled(stage: StageContext, backbone: Backbone, data: Dataset) -> list[Ex
     from tuningfork.streams.preferences import Example
 
     placed = list(data.placed())
-    audit_stage(stage, data, placed, "unpaired")
+    if name == "data":
+        audit_stage(stage, data, placed, "unpaired")
     rows = [row for _, row in placed]
     names = [prompt_text(row["prompt"]) for row in rows]
     prompts, responses = backbone.encode(names), backbone.encode([row["completion"] for row in rows])
@@ -206,7 +232,7 @@ def _labelled(stage: StageContext, backbone: Backbone, data: Dataset) -> list[Ex
     return examples
 
 
-def _usable(stage: StageContext, backbone: Backbone, examples: Sequence[Example]) -> list[Example]:
+def _usable(stage: StageContext, backbone: Backbone, examples: Sequence[Example], name: str) -> list[Example]:
     """Without examples that teach nothing or do not fit the context; how many there were is said and kept."""
     from tuningfork.errors import DataError
 
@@ -222,12 +248,13 @@ def _usable(stage: StageContext, backbone: Backbone, examples: Sequence[Example]
             dropped["identical"] += 1
         else:
             kept.append(example)
-    stage.figures.update({f"dropped_{name}": count for name, count in dropped.items()})
+    which = "" if name == "data" else f"{name}_"
+    stage.figures.update({f"{which}dropped_{reason}": count for reason, count in dropped.items()})
     if any(dropped.values()):
-        counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in dropped.items() if count)
-        stage.events.say(f"left out of {len(examples)} preferences: {counts}")
+        counts = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in dropped.items() if count)
+        stage.events.say(f"left out of {len(examples)} preferences{' held out' if which else ''}: {counts}")
     if not kept:
-        raise DataError(f"{stage.inputs['data'].reference}: no preference can be learnt from ({dropped})")
+        raise DataError(f"{stage.inputs[name].reference}: no preference can be learnt from ({dropped})")
     return kept
 
 
@@ -235,7 +262,6 @@ def _split(
     stage: StageContext, settings: StageSettings, examples: Sequence[Example]
 ) -> tuple[list[Example], list[Example]]:
     """Train and held-out examples, by root: the same roots that the stage `reward` holds out."""
-    from tuningfork.errors import DataError
     from tuningfork.randomness import derive_seed, uniforms
 
     train: list[Example] = []
@@ -243,8 +269,15 @@ def _split(
     for example in examples:
         draw = float(uniforms([derive_seed(stage.seed, "holdout", example.root)], 0)[0])
         (heldout if draw < settings.holdout_share else train).append(example)
+    return _enough(stage, train, heldout)
+
+
+def _enough(stage: StageContext, train: list[Example], heldout: list[Example]) -> tuple[list[Example], list[Example]]:
+    """Both; DataError where there is nothing to train on or, of each kind, to measure on."""
+    from tuningfork.errors import DataError
+
     kinds = {example.is_desirable for example in heldout}
-    is_enough = len(kinds) == 2 if examples and len(examples[0].texts) == 1 else bool(heldout)
+    is_enough = len(kinds) == 2 if heldout and len(heldout[0].texts) == 1 else bool(heldout)
     if not train or not is_enough:
         raise DataError(
             f"{len(train)} preferences to train on and {len(heldout)} held out"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -23,9 +23,14 @@ from tuningfork.train.settings import BudgetSeconds, OptimizerSettings, ReplaySe
 
 if TYPE_CHECKING:
     from tuningfork.batch import Needs
+    from tuningfork.evals.monitor import Monitor
     from tuningfork.methods.kl import AdaptiveKL, FixedKL
+    from tuningfork.model.backbone import Backbone
+    from tuningfork.model.heads import ValueHead
     from tuningfork.streams.collection import Plan, ScoredRollouts
+    from tuningfork.streams.rollouts import Actor, RolloutStream
     from tuningfork.streams.scoring import ScoringSampler
+    from tuningfork.train.loop import Loop
 
 MethodSettings = policy_methods.settings_choice()
 
@@ -107,41 +112,25 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     """Train the policy against the reward; save the merged model, its adapter and the value head."""
     from tuningfork.data.jsonl import read_jsonl
     from tuningfork.evals.answers import make_prompts
-    from tuningfork.evals.monitor import Monitor
-    from tuningfork.model.heads import ValueHead
     from tuningfork.model.loading import load_backbone
     from tuningfork.model.saving import save_backbone, verify_saved
-    from tuningfork.model.tree import parameter_tree
     from tuningfork.reward import load_reward
-    from tuningfork.streams.collection import Collector, Plan
-    from tuningfork.streams.rollouts import Actor, RolloutStream
+    from tuningfork.streams.rollouts import Actor
     from tuningfork.streams.scoring import ScoringSampler
     from tuningfork.streams.text import replay_stream
     from tuningfork.train.budget import open_budget, preparing
     from tuningfork.train.loop import Loop
 
-    method = policy_methods.load(settings.method.name)
-    needs = method.needs(settings.method)
+    needs = policy_methods.load(settings.method.name).needs(settings.method)
     _check(settings, needs)
-    if filters := settings.sampling.filters:
-        stage.events.say(
-            f"warning: rl.sampling.{' and '.join(filters)}: responses come from another distribution than the one that is "
-            "trained, so its gradient is biased, though ratios start at 1; leave filters out unless you want just that"
-        )
+    _warn_of_filters(stage, settings)
     rows = read_jsonl(stage.inputs["prompts"].reference, required=("id", "prompt"))
     backbone = load_backbone(stage.inputs["policy"].reference, stage.runtime, adapter=settings.adapter, seed=stage.seed)
     extra_bytes = backbone.keep_reference()
-    value_head = (
-        ValueHead(backbone.hidden_size, settings.value.head, stage.seed).to(backbone.device) if needs.values else None
-    )
+    value_head = _value_head(stage, settings, backbone) if needs.values else None
     reward = load_reward(settings.reward, stage.inputs, stage.runtime, backbone=backbone)
     heads = {"value": value_head} if value_head is not None else {}
-    stage.events.say(parameter_tree(backbone.model, **heads))
-    stage.events.say(
-        "reference: the policy with its adapter off"
-        if not extra_bytes
-        else f"reference: a copy, {extra_bytes / 2**20:.0f} MiB"
-    )
+    _say_models(stage, backbone, heads, extra_bytes)
     prompts = make_prompts(backbone, rows)
     sampler = ScoringSampler(
         stage,
@@ -154,55 +143,16 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     )
     budget = open_budget(settings.budget, stage.runtime.device)
     with preparing(budget, stage.work / "scale_seconds.json"):
-        mean, deviation = scale = _reference_scale(stage, settings.scale_reward, sampler, prompts, rows)
+        scale = _reference_scale(stage, settings.scale_reward, sampler, prompts, rows)
     if not _may_begin(stage, settings, sampler, rows, prompts, scale):
         return
-    plan = Plan(
-        settings.iterations or (ITERATIONS if budget is None else None),
-        settings.prompts_per_iteration,
-        settings.samples_per_prompt,
-        settings.minibatches,
-        getattr(settings.method, "epochs", 1),
-        settings.sampling.temperature,
-        settings.sampling.max_new_tokens,
-    )
-    controller = _controller(stage, settings.kl, plan)
-
-    def collect(indices: Sequence[int], purpose: object, *, greedy: bool = False) -> ScoredRollouts:
-        chosen = [prompts[i] for i in indices], [rows[i] for i in indices]
-        return sampler.collect(*chosen, purpose, greedy=greedy)
-
-    stream = RolloutStream(
-        actor=Actor(backbone, value_head),
-        method=method,
-        settings=settings.method,
-        collector=Collector(
-            collect,
-            functools.partial(collect, greedy=True),
-            needs,
-            plan,
-            len(prompts),
-            stage.seed,
-            backbone.device,
-            settings.shaping,
-            mean,
-            deviation,
-        ),
-        controller=controller,
-        precision=stage.runtime.precision,
-        seed=stage.seed,
-        micro_batch=settings.micro_batch,
-    )
-    streams: list[Any] = [stream]
+    plan = _plan(settings, has_budget=budget is not None)
+    streams: list[Any] = [_rollouts(stage, settings, plan, Actor(backbone, value_head), sampler, prompts, rows, scale)]
     if settings.replay:
         streams.append(replay_stream(backbone, settings.replay, stage.inputs["replay.data"].reference, stage.seed))
     modules = {"policy": backbone.model, **heads}
     loop = Loop(stage, modules, streams, settings.optimizer, plan.num_steps, label="rl", budget=budget)
-    monitor = None
-    if settings.monitor:
-        monitor = Monitor(stage, settings.monitor, sampler, modules, mean, deviation, _kl_price(settings))
-        loop.hooks = [settings.monitor.hook(monitor, plan.steps_per_iteration, has_budget=budget is not None)]
-        loop.is_over = monitor.is_over
+    monitor = _monitored(stage, settings, plan, loop, sampler, modules, scale) if settings.monitor else None
     loop.run()
     if monitor:
         monitor.finish(loop.last_step)
@@ -212,6 +162,109 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     verify_saved(backbone, stage.out / "model")
     if value_head is not None:
         value_head.save(stage.out / "model")
+
+
+def _warn_of_filters(stage: StageContext, settings: StageSettings) -> None:
+    if filters := settings.sampling.filters:
+        stage.events.say(
+            f"warning: rl.sampling.{' and '.join(filters)}: responses come from another distribution than the one that is "
+            "trained, so its gradient is biased, though ratios start at 1; leave filters out unless you want just that"
+        )
+
+
+def _value_head(stage: StageContext, settings: StageSettings, backbone: Backbone) -> ValueHead:
+    """The critic, on the policy's trunk."""
+    from tuningfork.model.heads import ValueHead
+
+    return ValueHead(backbone.hidden_size, settings.value.head, stage.seed).to(backbone.device)
+
+
+def _say_models(stage: StageContext, backbone: Backbone, heads: Mapping[str, Any], extra_bytes: int) -> None:
+    """What trains, and what the reference costs."""
+    from tuningfork.model.tree import parameter_tree
+
+    stage.events.say(parameter_tree(backbone.model, **heads))
+    stage.events.say(
+        "reference: the policy with its adapter off"
+        if not extra_bytes
+        else f"reference: a copy, {extra_bytes / 2**20:.0f} MiB"
+    )
+
+
+def _plan(settings: StageSettings, *, has_budget: bool) -> Plan:
+    """How much is sampled and how it is cut into steps."""
+    from tuningfork.streams.collection import Plan
+
+    return Plan(
+        settings.iterations or (None if has_budget else ITERATIONS),
+        settings.prompts_per_iteration,
+        settings.samples_per_prompt,
+        settings.minibatches,
+        getattr(settings.method, "epochs", 1),
+        settings.sampling.temperature,
+        settings.sampling.max_new_tokens,
+    )
+
+
+def _rollouts(
+    stage: StageContext,
+    settings: StageSettings,
+    plan: Plan,
+    actor: Actor,
+    sampler: ScoringSampler,
+    prompts: Sequence[Any],
+    rows: Sequence[Mapping[str, Any]],
+    scale: tuple[float, float],
+) -> RolloutStream:
+    """The stream of batches: samples of the policy as it is, scored, with the method's advantages."""
+    from tuningfork.streams.collection import Collector
+    from tuningfork.streams.rollouts import RolloutStream
+
+    method = policy_methods.load(settings.method.name)
+
+    def collect(indices: Sequence[int], purpose: object, *, greedy: bool = False) -> ScoredRollouts:
+        chosen = [prompts[i] for i in indices], [rows[i] for i in indices]
+        return sampler.collect(*chosen, purpose, greedy=greedy)
+
+    return RolloutStream(
+        actor=actor,
+        method=method,
+        settings=settings.method,
+        collector=Collector(
+            collect,
+            functools.partial(collect, greedy=True),
+            method.needs(settings.method),
+            plan,
+            len(prompts),
+            stage.seed,
+            actor.backbone.device,
+            settings.shaping,
+            *scale,
+        ),
+        controller=_controller(stage, settings.kl, plan),
+        precision=stage.runtime.precision,
+        seed=stage.seed,
+        micro_batch=settings.micro_batch,
+    )
+
+
+def _monitored(
+    stage: StageContext,
+    settings: StageSettings,
+    plan: Plan,
+    loop: Loop,
+    sampler: ScoringSampler,
+    modules: Mapping[str, Any],
+    scale: tuple[float, float],
+) -> Monitor:
+    """What looks at the policy during training; it may end the loop."""
+    from tuningfork.evals.monitor import Monitor
+
+    assert settings.monitor is not None
+    monitor = Monitor(stage, settings.monitor, sampler, modules, *scale, _kl_price(settings))
+    loop.hooks = [settings.monitor.hook(monitor, plan.steps_per_iteration, has_budget=settings.budget is not None)]
+    loop.is_over = monitor.is_over
+    return monitor
 
 
 def _controller(stage: StageContext, settings: KLSettings, plan: Plan) -> FixedKL | AdaptiveKL:

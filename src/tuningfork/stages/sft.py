@@ -119,7 +119,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         stage.events.say(learning_rate_advice(rate, num_parameters, settings.adapter.kind))
     data = settings.reading.open(stage.inputs["data"].reference, DEMONSTRATION_SHAPES)
     streamed = open_streamed(stage, data, "answers") if settings.streaming else None
-    demonstrated, heldout = _read(stage, settings, data, streamed)
+    demonstrated, unseen, heldout = _read(stage, settings, data, streamed)
     found = _audited(stage, settings, backbone, data, demonstrated, heldout)
     if streamed:
         main, steps = _streamed_answers(settings, backbone, streamed, found.is_chat), settings.steps or 1
@@ -128,7 +128,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     streams = [main]
     if settings.replay:
         streams.append(replay_stream(backbone, settings.replay, stage.inputs["replay.data"].reference, stage.seed))
-    look = _heldout_look(stage, settings, backbone, heldout)
+    look = _heldout_look(stage, settings, backbone, unseen, heldout) if unseen else None
     if look:
         look.begin()
     monitor = watch(stage, settings.monitor, backbone) if settings.monitor else None
@@ -170,16 +170,16 @@ def _spent_before(stage: StageContext, settings: StageSettings) -> float:
 
 def _read(
     stage: StageContext, settings: StageSettings, data: Dataset, streamed: Streamed | None
-) -> tuple[list[Placed], list[Placed]]:
-    """Demonstrations (of streamed data a sample), and held-out ones in the same form, none where none are given."""
+) -> tuple[list[Placed], Dataset | None, list[Placed]]:
+    """Demonstrations (of streamed data a sample), and held-out data with theirs in the same form, none where none are given."""
     from tuningfork.data.adapters import DEMONSTRATION_SHAPES, alike, demonstrations, demonstrations_of, uniform
 
     rows = demonstrations_of(data, streamed.sample) if streamed else demonstrations(data)
     demonstrated = uniform(rows)
     if settings.heldout is None or not demonstrated:
-        return demonstrated, []
+        return demonstrated, None, []
     unseen = settings.reading.open(stage.inputs["heldout.data"].reference, DEMONSTRATION_SHAPES)
-    return demonstrated, alike(uniform(demonstrations(unseen)), demonstrated, unseen.source)
+    return demonstrated, unseen, alike(uniform(demonstrations(unseen)), demonstrated, unseen.source)
 
 
 def _audited(
@@ -194,9 +194,10 @@ def _audited(
     from tuningfork.data.stage_audit import audit_stage
     from tuningfork.errors import RecipeError
 
-    found = _rendered(settings, backbone, demonstrated, data.source)
+    found = _rendered(settings, backbone, demonstrated, data)
     shape = "conversation" if found.is_chat else "prompt_completion"
-    audit_stage(stage, data, demonstrated, shape, backbone=backbone, token_rows=found.rows, heldout=heldout)
+    accepted = [demonstrated[number] for number in found.accepted]
+    audit_stage(stage, data, accepted, shape, backbone=backbone, token_rows=found.rows, heldout=heldout)
     if not found.is_chat and settings.chat != ChatSettings():
         raise RecipeError("chat has no effect: the data are prompts and completions, not conversations; remove it")
     num_targets = sum(sum(row.is_target) for row in found.rows)
@@ -284,34 +285,37 @@ def _row_length(settings: StageSettings, backbone: Backbone) -> int:
 
 
 def _heldout_look(
-    stage: StageContext, settings: StageSettings, backbone: Backbone, heldout: Sequence[Placed]
-) -> HeldoutLook | None:
+    stage: StageContext, settings: StageSettings, backbone: Backbone, data: Dataset, heldout: Sequence[Placed]
+) -> HeldoutLook:
     from tuningfork.data.demonstrations import question_rows
     from tuningfork.evals.answers import askable
     from tuningfork.evals.heldout import HeldoutLook
 
-    if settings.heldout is None:
-        return None
-    source, rows = stage.inputs["heldout.data"].reference, [row for _, row in heldout]
-    found = _rendered(settings, backbone, heldout, source)
-    for note in found.notes:
+    assert settings.heldout is not None
+    found = _rendered(settings, backbone, heldout, data)
+    for note in (*([str(data.skipped)] if data.skipped.count else []), *found.notes):
         stage.events.say(f"held-out: {note}")
-    questions, num_too_long = askable(backbone, question_rows(rows, source), settings.heldout.samples)
+    rows = [heldout[number][1] for number in found.accepted]
+    questions, num_too_long = askable(backbone, question_rows(rows, data.source), settings.heldout.samples)
     if num_too_long:
         stage.events.say(f"held-out: {num_too_long:,} questions as long as the context are not sampled")
         stage.figures["heldout_questions_too_long"] = num_too_long
     return HeldoutLook(stage, backbone, settings.heldout, found.rows, questions)
 
 
-def _rendered(settings: StageSettings, backbone: Backbone, rows: Sequence[Placed], source: str) -> Demonstrations:
+def _rendered(settings: StageSettings, backbone: Backbone, rows: Sequence[Placed], data: Dataset) -> Demonstrations:
+    """Token rows; what the chat template refuses counts as a faulty row of `data`."""
     from tuningfork.data.demonstrations import read_demonstrations
 
-    return read_demonstrations(
+    found = read_demonstrations(
         backbone,
         [row for _, row in rows],
-        source,
+        data.source,
         loss_on=settings.chat.loss_on,
         too_long=settings.too_long,
         places=[place for place, _ in rows],
         limit=settings.length,
+        refuse=data.refuse,
     )
+    data.check_share()
+    return found

@@ -140,18 +140,6 @@ def pair_strangers(rows: Sequence[Example], seed: int, max_length: int) -> list[
     return strangers
 
 
-def _exchanged(pairs: PairLogprobs) -> PairLogprobs:
-    """The same pairs with the other response chosen."""
-    return PairLogprobs(
-        chosen=pairs.rejected,
-        rejected=pairs.chosen,
-        chosen_lengths=pairs.rejected_lengths,
-        rejected_lengths=pairs.chosen_lengths,
-        ref_chosen=pairs.ref_rejected,
-        ref_rejected=pairs.ref_chosen,
-    )
-
-
 class PreferenceStream(StatelessStream):
     """Batches of examples and a preference method's loss; the texts of an example are seen in one forward."""
 
@@ -200,7 +188,7 @@ class PreferenceStream(StatelessStream):
         known = self._of_texts(batch, logprobs) if self.needs.unpaired else self._of_pairs(batch, logprobs, lengths)
         losses, metrics = self.method.loss(known, self.settings)
         if isinstance(known, PairLogprobs) and bool((batch.probability < 1).any()):
-            other, _ = self.method.loss(_exchanged(known), self.settings)
+            other, _ = self.method.loss(known.exchanged(), self.settings)
             losses = batch.probability * losses + (1 - batch.probability) * other
         start_loss = getattr(self.method, "start_loss", None)
         if batch.is_first and start_loss is not None:

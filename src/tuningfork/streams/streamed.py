@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tuningfork.batch import TokenBatch
 from tuningfork.data.adapters import Placed, conversations, demonstrations_of
-from tuningfork.data.demonstrations import demonstration_rows, is_conversations, too_long_error
+from tuningfork.data.demonstrations import is_conversations, numbered_rows, too_long_error
 from tuningfork.data.packing import pack_rows
 from tuningfork.data.pools import DRAWN_ROWS, POOL_BYTES, Made, Pools
 from tuningfork.data.reader import Dataset, Skipped
@@ -127,15 +127,16 @@ def demonstration_stream(
         else:
             _refuse_conversations(found)
         source, places = streamed.data.source, [place for place, _ in found]
-        rows = demonstration_rows(
-            backbone, [row for _, row in found], source, renderer=renderer, loss_on=settings.loss_on, places=places
-        )
+        rows = numbered_rows(
+            backbone, [row for _, row in found], source, renderer=renderer, loss_on=settings.loss_on, places=places,
+            refuse=streamed.data.refuse,
+        )  # fmt: skip
         most = settings.length or backbone.max_length
-        for place, row in zip(places, rows, strict=True):
+        for number, row in rows:
             if len(row.ids) > most and settings.too_long == "refuse":
                 what = "a packed row" if settings.length else "the model's context"
-                raise too_long_error(place, len(row.ids), what, most)
-        kept = [row for row in rows if len(row.ids) <= most]
+                raise too_long_error(places[number], len(row.ids), what, most)
+        kept = [row for _, row in rows if len(row.ids) <= most]
         packed = pack_rows(kept, settings.length) if settings.length and kept else kept
         return Made(packed, num_left_out=len(rows) - len(kept))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,10 +18,12 @@ Say = Callable[[Body], "str | tuple[int, str] | Body | Raw"]
 
 @dataclass(frozen=True)
 class Raw:
-    """What is written as it is, up to the byte `cut`, where the connection is closed."""
+    """What is written as it is, up to the byte `cut`, where the connection is closed; `times` over, or a byte each `drip` s."""
 
     content: str
     cut: int | None = None
+    times: int = 1
+    drip: float = 0.0
 
 
 @dataclass
@@ -41,6 +45,14 @@ def completion(text: str, finish: str = "stop", usage: Any = (10, 5)) -> Body:
     if usage:
         found["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
     return found
+
+
+class _Patient(ThreadingHTTPServer):
+    """Says nothing of clients that left before their reply was there."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 @contextmanager
@@ -84,12 +96,14 @@ def serving(say: Say) -> Iterator[Server]:
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(data[: found.cut])
+                for number in range(len(data) if found.drip else found.times):
+                    self.wfile.write(data[number : number + 1] if found.drip else data[: found.cut])
+                    time.sleep(found.drip)
 
         def log_message(self, format: str, *args: Any) -> None:
             return None
 
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found = _Patient(("127.0.0.1", 0), Handler)
     threading.Thread(target=found.serve_forever, args=(0.01,), daemon=True).start()
     server.url = f"http://127.0.0.1:{found.server_port}/v1"
     try:

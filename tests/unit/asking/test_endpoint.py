@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 from server import Raw, completion, serving
 
-from tuningfork.asking.asker import Question, Spent
+from tuningfork.asking.asker import Asking, Question, Spent
 from tuningfork.asking.endpoint import Endpoint
 from tuningfork.asking.replies import Reply
 from tuningfork.asking.settings import EndpointSettings, ReplySampling
@@ -33,8 +33,7 @@ def ask(
     waited: list[float] = []
     replies: dict[int, Reply] = {}
     endpoint = Endpoint(teacher, ReplySampling(max_new_tokens=50, temperature=0.5), wait_for=waited.append)
-    values: dict[str, Any] = {"seed": 0, "purpose": "answer", "spent": Spent(), "is_stopped": lambda: False} | changes
-    endpoint.ask(questions, keep=replies.__setitem__, **values)
+    endpoint.ask(questions, Asking(0, "answer", replies.__setitem__, **changes))
     return replies, waited
 
 
@@ -190,9 +189,7 @@ def test_replies_under_way_are_kept_when_another_fails() -> None:
 
     kept: dict[int, Reply] = {}
     with serving(say) as server, pytest.raises(ModelError, match="400"):
-        Endpoint(settings(server.url, concurrency=3), ReplySampling()).ask(
-            QUESTIONS, seed=0, purpose="p", spent=Spent(), keep=kept.__setitem__, is_stopped=lambda: False
-        )
+        Endpoint(settings(server.url, concurrency=3), ReplySampling()).ask(QUESTIONS, Asking(0, "p", kept.__setitem__))
     assert set(kept) == {1, 2} and len(server.bodies) == 3
 
 

@@ -153,3 +153,12 @@ def test_the_key_of_a_data_set_of_the_hub_holds_its_commit(tmp_path: Path, monke
     refs.mkdir(parents=True)
     (refs / "main").write_text("abc\n")
     assert data_key("hf:org/rows:test") == "hf:org/rows:test@abc"
+
+
+def test_a_stage_is_keyed_by_every_kind_of_reward_and_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are found by name, so no import says that the stage may run them."""
+    hashed: set[str] = set()
+    monkeypatch.setattr(sources, "_hash_of", lambda file: hashed.add(f"{file.parent.name}/{file.name}") or "")
+    for kind in ("rl", "judge"):
+        sources.source_hash(Path(str(stage_module(kind).__file__)))
+    assert {"kinds/learned.py", "kinds/lexicon.py", "kinds/model.py", "kinds/gold.py"} <= hashed
