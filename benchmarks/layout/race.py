@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from layout.markdown import cost, samples, table
+from layout.markdown import cost, reading, samples, table
 from layout.run import Run, gates, rows
 from tuningfork import search
 from tuningfork.evals.race import FILE, Race, read_race
@@ -19,10 +18,10 @@ _STYLE = (
 )
 
 
-def race_page(run: Run, reading: Sequence[str]) -> str:
-    """One race as Markdown; `reading` says in words what the figures say."""
+def race_page(run: Run) -> str:
+    """One race as Markdown, with what its figures say in words where that was written."""
     race, found = find_race(run), search.read(run.folder)
-    lines = [f"# {run.name}", "", f"`{run.command}`", "", tables.sentence(race) + ".", "", *reading, ""]
+    lines = [f"# {run.name}", "", f"`{run.command}`", "", tables.sentence(race) + ".", "", *reading(run)]
     lines += ["## Standings", "", *_table(tables.standings(race)), ""]
     lines += ["## Gold against KL", "", *_picture(run, "gold", str(tables.gold_plot(race))), ""]
     lines += ["Where each curve first reaches a distance, linear between two looks at the monitor prompts:", ""]

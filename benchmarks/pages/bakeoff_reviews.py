@@ -6,11 +6,9 @@ from layout.race import race_page
 from layout.run import Run
 
 RECIPE = "bakeoff-reviews"
-OVERRIDES: list[str] = ["data=../shared/data/imdb"]
-READING: list[str] = []
-"""What the figures say, in words; written by hand after the run was read."""
+OVERRIDES: list[str] = ["data=../shared/data/imdb", 'search.set={"*.budget": 15, "*.monitor.shares": [1]}']
 
 
 def page(run: Run) -> str:
     """The race with its reading."""
-    return race_page(run, READING)
+    return race_page(run)
