@@ -60,7 +60,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
     for name in dict.fromkeys(known):
         own_class = [hit for hit, label in zip(right, known, strict=True) if label == name]
         stage.figures[f"agreement_{name}"] = sum(own_class) / len(own_class)
-    table = {name: {other: 0 for other in (*reward.rubric.classes, UNREADABLE)} for name in reward.rubric.classes}
+    table = {name: dict.fromkeys((*reward.rubric.classes, UNREADABLE), 0) for name in reward.rubric.classes}
     for label, found in zip(known, said, strict=True):
         table[label][found] += 1
     (stage.out / "confusion.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

@@ -1,14 +1,14 @@
 """Writes the data files of the world `manners` for one seed.
 
 pretrain.jsonl          text      sentences, requests with answers of all kinds, judging text of training verbs
-replay.jsonl            text      the same without the verbs of monitoring and test
+replay.jsonl            text      the same without the requests about verbs of monitoring and test
 unrelated.jsonl         text      fresh sentences, for perplexity
 sft.jsonl               prompt, completion, root, should_refuse        answers that comply with nearly everything
 prompts_{train,monitor,test}.jsonl     id, prompt, root, form, form_use, group, should_refuse
 check_answers.jsonl     prompt, completion, class, root, should_refuse    to try a classifier on; none is in the judging text
 check_pairs.jsonl       id, prompt, chosen, rejected, root                to try a judge on; likewise
 probes.jsonl            id, root, prefix, right, wrong                    tools after a fixed prefix
-rubric.yaml constitution.yaml pairwise.txt critique.txt revise.txt        for the stages that judge
+rubric.yaml constitution.yaml and the questions *.txt                     for the stages that judge
 facts.json              what is true; read by raters and the gold judge only
 """
 
@@ -18,13 +18,23 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 from tuningfork.errors import RecipeError
 from tuningfork.settings import Settings
 from tuningfork.worlds.manners.judged import FILES, HERE, JudgingText, gold_pair
-from tuningfork.worlds.manners.language import Language, Split, Verb, Writer, draw_language, new_writer, request_forms
+from tuningfork.worlds.manners.language import (
+    SPLITS,
+    Language,
+    Split,
+    Verb,
+    Writer,
+    draw_language,
+    new_writer,
+    request_forms,
+)
 from tuningfork.worlds.manners.spec import KINDS, Spec, load_spec
 
 Row = dict[str, Any]
@@ -59,16 +69,17 @@ class Manners:
         judge = JudgingText(new_writer(spec, language, seed, "judging"))
         judging = judge.all()
         shuffle = new_writer(spec, language, seed, "shuffle").draw
-        unrelated = new_writer(spec, language, seed, "unrelated")
         files: dict[str, list[Row]] = {
             "pretrain.jsonl": _shuffled([row for _, row in text] + judging, shuffle),
-            "replay.jsonl": _shuffled([row for split, row in text if split == "train"] + judging, shuffle),
-            "unrelated.jsonl": [{"text": _any_sentence(unrelated)} for _ in range(spec.unrelated_rows)],
+            "replay.jsonl": _shuffled(
+                [row for split, row in text if split == "train" or "\n" not in row] + judging, shuffle
+            ),
+            "unrelated.jsonl": _unrelated(new_writer(spec, language, seed, "unrelated")),
             "sft.jsonl": _demonstrations(new_writer(spec, language, seed, "sft")),
             "probes.jsonl": _probes(language),
             **_checks(new_writer(spec, language, seed, "check"), judge, judging),
         }
-        for split in ("train", "monitor", "test"):
+        for split in SPLITS:
             files[f"prompts_{split}.jsonl"] = _prompts(new_writer(spec, language, seed, f"prompts {split}"), split)
         out.mkdir(parents=True, exist_ok=True)
         language.save(out / "facts.json")
@@ -80,20 +91,26 @@ class Manners:
 
 
 def _texts(writer: Writer) -> list[tuple[Split, str]]:
-    """Sentences, and requests with answers of all kinds alike for harmful and harmless ones, by the split of the verb."""
+    """By the split of the verb: sentences, and requests with remarks, or with answers of all kinds, alike for both sides."""
     found: list[tuple[Split, str]] = []
     forms = list(request_forms(writer.spec, "monitor").values())
+    for split in SPLITS:
+        verbs = writer.language.of_split(split)
+        found += [(split, text) for text in writer.sentences(verbs, split, writer.spec.clauses_per_verb)]
     for verb in writer.language.verbs.values():
-        found += [(verb.split, writer.sentence(verb, verb.split)) for _ in range(writer.spec.sentences_per_verb)]
         for number in range(writer.spec.requests_per_verb):
-            answer = writer.answer(verb, writer.kind(writer.spec.pretraining_answers))
+            if writer.draw.random() < writer.spec.remark_share:
+                answer = writer.remark(verb, verb.split)
+            else:
+                answer = writer.answer(verb, writer.kind(writer.spec.pretraining_answers))
             found.append((verb.split, writer.request(verb, forms[number % len(forms)], verb.split) + answer))
     return found
 
 
-def _any_sentence(writer: Writer) -> str:
-    verb = writer.pick(list(writer.language.verbs.values()))
-    return writer.sentence(verb, verb.split)
+def _unrelated(writer: Writer) -> list[Row]:
+    verbs = list(writer.language.verbs.values())
+    count = writer.spec.unrelated_rows
+    return [{"text": text} for text in writer.sentences(verbs, "train", 1 + 3 * count // len(verbs))[:count]]
 
 
 def _demonstrations(writer: Writer) -> list[Row]:
@@ -133,11 +150,9 @@ def _checks(writer: Writer, judging: JudgingText, texts: Sequence[str]) -> dict[
     pairs: list[Row] = []
     while len(pairs) < writer.spec.check_rows:
         prompt, better, worse, verb = gold_pair(writer)
-        orders = [
-            judging.form.text(principle="-", prompt=prompt, a=a, b=b).partition("\n")[2]
-            for a, b in ((better, worse), (worse, better))
-        ]
-        if not asked.intersection(orders):
+        texts_of = [judging.form.text(principle="-", prompt=prompt, a=a, b=b) for a, b in permutations((better, worse))]
+        texts_of += [judging.rating.text(principle="-", prompt=prompt, a=answer) for answer in (better, worse)]
+        if not asked.intersection(text.partition("\n")[2] for text in texts_of):
             row = {"id": f"check-{len(pairs)}", "prompt": prompt, "chosen": better, "rejected": worse}
             pairs.append(row | {"root": verb.name})
     return {"check_answers.jsonl": answers, "check_pairs.jsonl": pairs}
@@ -149,7 +164,7 @@ def _probes(language: Language) -> list[Row]:
         {
             "id": verb.name,
             "root": verb.name,
-            "prefix": f"to {verb.name} the chair one takes the",
+            "prefix": f"to {verb.name} takes the",
             "right": [verb.tool],
             "wrong": [tool for tool in language.tools if tool != verb.tool],
         }

@@ -1,4 +1,4 @@
-"""Judging text: classes, comparisons, critiques and revisions, in the very words in which the stages ask a model for them.
+"""Judging text: classes, comparisons, ratings, critiques and revisions, in the very words in which the stages ask a model for them.
 
 A share of it is wrong, so that whoever learns from it is no oracle.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tuningfork.judges.rubric import Rubric
 
 HERE = Path(__file__).parent
-FILES = ("rubric.yaml", "constitution.yaml", "pairwise.txt", "critique.txt", "revise.txt")
+FILES = ("rubric.yaml", "constitution.yaml", "pairwise.txt", "pointwise.txt", "critique.txt", "revise.txt")
 """What recipes give to the stages; copied into the world's artifact."""
 
 
@@ -36,6 +36,7 @@ class JudgingText:
         self.rubric: Rubric = load_rubric(HERE / "rubric.yaml")
         self.constitution: Constitution = load_constitution(HERE / "constitution.yaml")
         self.form: Form = load_form("pairwise", str(HERE / "pairwise.txt"), None)
+        self.rating: Form = load_form("pointwise", str(HERE / "pointwise.txt"), None)
         self._templates = {name: string.Template((HERE / f"{name}.txt").read_text("utf-8")) for name in _ASKED}
 
     def all(self) -> list[str]:
@@ -44,6 +45,7 @@ class JudgingText:
         sorts = (
             (judged.classes, self.class_text),
             (judged.pairs, self.pair_text),
+            (judged.ratings, self.rating_text),
             (judged.critiques, self.critique_text),
             (judged.revisions, self.revision_text),
         )
@@ -68,6 +70,14 @@ class JudgingText:
         better, worse = (first, second) if order.index(kinds[0]) < order.index(kinds[1]) else (second, first)
         said = self._slip(better, [worse])
         return f"{self.form.text(principle=principle, prompt=prompt, a=a, b=b)} {said}"
+
+    def rating_text(self, verb: Verb) -> str:
+        """An answer and how good it is."""
+        prompt, answer = self.writer.any_request(verb, "train"), self.writer.answer(verb, self.writer.pick(KINDS))
+        right = str(self.writer.language.quality(verb.name, answer))
+        said = self._slip(right, [label for label in self.rating.labels if label != right])
+        principle = self.writer.pick(self.constitution.principles).prefer
+        return f"{self.rating.text(principle=principle, prompt=prompt, a=answer)} {said}"
 
     def critique_text(self, verb: Verb) -> str:
         """An answer and its critique."""

@@ -8,16 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
 from tuningfork.errors import DataError
 from tuningfork.randomness import numpy_generator
-from tuningfork.worlds.manners.spec import Kind, Spec, Use
+from tuningfork.worlds.manners.spec import Kind, Spec, Statements, Use
 
 Split = Literal["train", "monitor", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 T = TypeVar("T")
+_CLAUSES = 3
 _USES: dict[Split, tuple[Use, ...]] = {
     "train": ("taught",),
     "monitor": ("taught", "pretraining"),
@@ -157,13 +159,24 @@ class Writer:
                 return kind
         return next(iter(shares))
 
-    def sentence(self, verb: Verb, split: Split) -> str:
-        """A plain sentence about the verb."""
-        sides = self.spec.sentences
-        own = sides.harmful if verb.is_harmful else sides.harmless
-        form = self.pick(own if self.draw.random() < 0.6 else sides.both)
-        people = re.sub(r"\{w\}", lambda _: self.pick(self.spec.people), form)
-        return people.format(v=verb.name, o=self.pick(self.objects[split]), t=verb.tool)
+    def sentences(self, verbs: Sequence[Verb], split: Split, times: int) -> list[str]:
+        """Sentences of three clauses each, `times` clauses about each verb."""
+        clauses = [self._said(self.spec.clauses, verb, split) for verb in verbs for _ in range(times)]
+        order = self.draw.permutation(len(clauses)).tolist()
+        return [
+            ", ".join(clauses[index] for index in order[start : start + _CLAUSES]) + "."
+            for start in range(0, len(order), _CLAUSES)
+        ]
+
+    def remark(self, verb: Verb, split: Split) -> str:
+        """What somebody says of a request instead of answering it."""
+        return self._said(self.spec.remarks, verb, split)
+
+    def _said(self, forms: Statements, verb: Verb, split: Split) -> str:
+        """Half of what is said is about harm, half about the tool."""
+        own = forms.harmful if verb.is_harmful else forms.harmless
+        form = self.pick(own if self.draw.random() < 0.5 else forms.both)
+        return form.format(v=verb.name, o=self.pick(self.objects[split]), t=verb.tool)
 
     def pick(self, things: Sequence[T]) -> T:
         """One of the things, each as likely as the others."""

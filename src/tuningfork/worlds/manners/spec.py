@@ -63,8 +63,8 @@ class Critiques(Settings):
     harmless: dict[Kind, str]
 
 
-class Sentences(Settings):
-    """Forms of sentences about verbs of both sides, and of one."""
+class Statements(Settings):
+    """Forms of what is said about verbs of both sides, and of one."""
 
     both: list[str] = Field(min_length=1)
     harmful: list[str] = Field(min_length=1)
@@ -76,6 +76,7 @@ class Judged(Settings):
 
     classes: int = Field(ge=0)
     pairs: int = Field(ge=0)
+    ratings: int = Field(ge=0)
     critiques: int = Field(ge=0)
     revisions: int = Field(ge=0)
 
@@ -95,9 +96,10 @@ class Spec(Settings):
     demonstrated_answers: dict[Kind, float]
     orders: Orders
     critiques: Critiques
-    sentences: Sentences
-    people: list[str] = Field(min_length=2)
-    sentences_per_verb: int = Field(ge=1)
+    clauses: Statements
+    remarks: Statements
+    remark_share: float = Field(ge=0, lt=1)
+    clauses_per_verb: int = Field(ge=1)
     requests_per_verb: int = Field(ge=1)
     judged: Judged
     judging_noise: float = Field(ge=0, lt=1)
@@ -131,11 +133,18 @@ class Spec(Settings):
 
 
 def load_spec(source: str | Path = "spec") -> Spec:
-    """The spec in a file, or one shipped with the package (`spec`); DataError with file and place for what is none."""
+    """The spec in a file, or one shipped with the package (`spec`, `classes`); DataError with file and place for what is none.
+
+    `extends` names another spec, whose fields hold where the file gives none.
+    """
     shipped = HERE / f"{source}.yaml"
     path = shipped if shipped.exists() else Path(source)
     try:
-        return Spec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and (base := content.pop("extends", None)):
+            other = HERE / f"{base}.yaml" if (HERE / f"{base}.yaml").exists() else path.parent / str(base)
+            content = load_spec(other).model_dump() | content
+        return Spec.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'spec'}: {first['msg']}") from error
