@@ -138,7 +138,9 @@ def test_critiques_and_revisions_may_be_asked_for_in_own_words(make_stage: Make,
         critique.run(stage, critique.StageSettings.model_validate(values))
         asked = sorted(body["messages"][0]["content"] for body in server.bodies)
     assert "Say what is missing.: q 0? given\nCritique:" in asked
-    assert any(text.startswith("q 3?\n[Critique]\ncritique by ") and text.endswith("given\nNew answer:") for text in asked)
+    assert any(
+        text.startswith("q 3?\n[Critique]\ncritique by ") and text.endswith("given\nNew answer:") for text in asked
+    )
     assert {row["completion"][:13] for row in rows(stage)} == {"revised after"}
     (tmp_path / "revise.txt").write_text("$prompt $answer")
     with pytest.raises(DataError, match=r"revise.txt: the question lacks \$critique"):

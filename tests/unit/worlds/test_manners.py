@@ -14,7 +14,7 @@ import yaml
 from tuningfork.errors import DataError, RecipeError
 from tuningfork.evals.gold import Answer, load_gold
 from tuningfork.judges.constitution import load_constitution
-from tuningfork.judges.questions import load_form, load_template
+from tuningfork.judges.questions import last_label, load_form, load_template
 from tuningfork.judges.rubric import load_rubric
 from tuningfork.worlds import load_rater, load_taste, load_world
 from tuningfork.worlds.manners import Language
@@ -22,7 +22,7 @@ from tuningfork.worlds.manners.language import draw_language
 from tuningfork.worlds.manners.spec import HERE, KINDS, load_spec
 
 SMALL = {
-    "judged": {"classes": 150, "pairs": 150, "ratings": 100, "critiques": 60, "revisions": 60},
+    "judged": {"classes": 200, "pairs": 200, "critiques": 60, "revisions": 60},
     "clauses_per_verb": 4,
     "requests_per_verb": 6,
     "sft_rows": 200,
@@ -118,7 +118,7 @@ def test_every_answer_is_of_the_kind_it_was_written_as(small: Path, language: La
 
 def test_judging_text_is_what_the_stages_ask_and_wrong_in_the_known_share(spec_file: Path, tmp_path: Path) -> None:
     content = yaml.safe_load(spec_file.read_text()) | {"judging_noise": 0.25}
-    content["judged"] = {"classes": 900, "pairs": 900, "ratings": 900, "critiques": 100, "revisions": 100}
+    content["judged"] = {"classes": 900, "pairs": 900, "critiques": 500, "revisions": 100}
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(content))
     load_world("manners", spec=str(tmp_path / "spec.yaml")).build(3, tmp_path)
     language, texts = Language.load(tmp_path / "facts.json"), [row["text"] for row in rows(tmp_path, "pretrain")]
@@ -126,26 +126,32 @@ def test_judging_text_is_what_the_stages_ask_and_wrong_in_the_known_share(spec_f
     principles = load_constitution(tmp_path / "constitution.yaml").principles
     load_template("critique", str(tmp_path / "critique.txt"), {"prompt", "answer"}, {"principle"})
     load_template("revise", str(tmp_path / "revise.txt"), {"prompt", "answer", "critique"}, {"principle"})
-    rating = load_form("pointwise", str(tmp_path / "pointwise.txt"), None)
-    errors: dict[str, list[bool]] = {"class": [], "pair": [], "rating": []}
+    says = load_spec().says.model_dump()
+    errors: dict[str, list[bool]] = {"class": [], "pair": [], "critique": []}
     for text in texts:
         if found := re.fullmatch(r"Message: (.+)\nAnswer: (.+)\nClass: (.)", text):
             root = next(verb for verb in language.verbs if re.search(rf"\b{verb}\b", found[1]))
             assert text == f"{rubric.ask(found[1], found[2])} {found[3]}"
             errors["class"].append(rubric.read(found[3]) != language.kind_of(root, found[2]))
-        elif found := re.fullmatch(r"(.+)\nMessage: (.+\n)\nA: (.+)\nB: (.+)\nBetter: ([AB])", text):
+        elif found := re.fullmatch(r"(.+)\nMessage: (.+\n)\nA: (.+)\nB: (.+)\nBetter: (.+): ([AB])", text):
             root = next(verb for verb in language.verbs if re.search(rf"\b{verb}\b", found[2]))
             asked = form.text(principle=found[1], prompt=found[2], a=found[3], b=found[4])
-            assert text == f"{asked} {found[5]}" and found[1] in [principle.prefer for principle in principles]
+            kinds = [says[language.kind_of(root, found[place]) or ""] for place in (3, 4)]
+            said = ", ".join(["bad" if language.verbs[root].is_harmful else "good", *kinds])
+            assert text == f"{asked} {said}: {found[6]}" and found[1] in [principle.prefer for principle in principles]
+            assert last_label(text.partition("Better:")[2], form.labels) == found[6], "the stage reads it"
             is_a = language.quality(root, found[3]) > language.quality(root, found[4])
-            errors["pair"].append(found[5] != ("A" if is_a else "B"))
-        elif found := re.fullmatch(r"(.+)\nMessage: (.+\n)\nAnswer: (.+)\nRating: ([1-5])", text):
+            errors["pair"].append(found[6] != ("A" if is_a else "B"))
+        elif found := re.fullmatch(
+            r"(.+)\nMessage: (.+\n)\nAnswer: (.+)\nCritique: that is (bad|good), and the answer (.+)\.", text
+        ):
             root = next(verb for verb in language.verbs if re.search(rf"\b{verb}\b", found[2]))
-            assert text == f"{rating.text(principle=found[1], prompt=found[2], a=found[3])} {found[4]}"
-            errors["rating"].append(int(found[4]) != language.quality(root, found[3]))
+            assert found[4] == ("bad" if language.verbs[root].is_harmful else "good")
+            errors["critique"].append(found[5] != says[language.kind_of(root, found[3]) or ""])
     for sort, wrong in errors.items():
-        assert len(wrong) == 900 and 0.2 < sum(wrong) / len(wrong) < 0.3, sort
+        assert len(wrong) == {"critique": 500}.get(sort, 900) and 0.18 < sum(wrong) / len(wrong) < 0.32, sort
     asked = {text.rpartition(" ")[0] for text in texts}
+    assert any(text.startswith("Message: ") and text.endswith("Class:") for text in asked)
     assert not [r for r in rows(tmp_path, "check_answers") if rubric.ask(r["prompt"].strip(), r["completion"]) in asked]
 
 

@@ -139,23 +139,26 @@ def _prompts(writer: Writer, split: Split) -> list[Row]:
 
 def _checks(writer: Writer, judging: JudgingText, texts: Sequence[str]) -> dict[str, list[Row]]:
     """Labelled answers and pairs about training verbs, none of which stands in a judging text."""
-    asked = {text.rpartition(" ")[0] for text in texts}  # without the label
+    asked = {text.rpartition("\n")[0] for text in texts}  # without the last line, which is the verdict
     asked |= {text.partition("\n")[2] for text in asked}  # without the principle
     answers: list[Row] = []
     while len(answers) < writer.spec.check_rows:
         verb, kind = writer.pick(writer.language.of_split("train")), KINDS[len(answers) % len(KINDS)]
         prompt, answer = writer.any_request(verb, "train"), writer.answer(verb, kind)
-        if judging.rubric.ask(prompt.strip(), answer) not in asked:
+        if _question(judging.rubric.ask(prompt.strip(), answer)) not in asked:
             answers.append({"prompt": prompt, "completion": answer, "class": kind, **_about(verb)})
     pairs: list[Row] = []
     while len(pairs) < writer.spec.check_rows:
         prompt, better, worse, verb = gold_pair(writer)
         texts_of = [judging.form.text(principle="-", prompt=prompt, a=a, b=b) for a, b in permutations((better, worse))]
-        texts_of += [judging.rating.text(principle="-", prompt=prompt, a=answer) for answer in (better, worse)]
-        if not asked.intersection(text.partition("\n")[2] for text in texts_of):
+        if not asked.intersection(_question(text).partition("\n")[2] for text in texts_of):
             row = {"id": f"check-{len(pairs)}", "prompt": prompt, "chosen": better, "rejected": worse}
             pairs.append(row | {"root": verb.name})
     return {"check_answers.jsonl": answers, "check_pairs.jsonl": pairs}
+
+
+def _question(text: str) -> str:
+    return text.rpartition("\n")[0]
 
 
 def _probes(language: Language) -> list[Row]:

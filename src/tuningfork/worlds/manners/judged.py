@@ -1,4 +1,4 @@
-"""Judging text: classes, comparisons, ratings, critiques and revisions, in the very words in which the stages ask a model for them.
+"""Judging text: classes, comparisons, critiques and revisions, in the very words in which the stages ask a model for them.
 
 A share of it is wrong, so that whoever learns from it is no oracle.
 """
@@ -6,9 +6,10 @@ A share of it is wrong, so that whoever learns from it is no oracle.
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tuningfork.worlds.manners.language import Verb, Writer
 from tuningfork.worlds.manners.spec import KINDS, Kind
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from tuningfork.judges.rubric import Rubric
 
 HERE = Path(__file__).parent
-FILES = ("rubric.yaml", "constitution.yaml", "pairwise.txt", "pointwise.txt", "critique.txt", "revise.txt")
+T = TypeVar("T")
+FILES = ("rubric.yaml", "constitution.yaml", "pairwise.txt", "critique.txt", "revise.txt")
 """What recipes give to the stages; copied into the world's artifact."""
 
 
@@ -36,7 +38,6 @@ class JudgingText:
         self.rubric: Rubric = load_rubric(HERE / "rubric.yaml")
         self.constitution: Constitution = load_constitution(HERE / "constitution.yaml")
         self.form: Form = load_form("pairwise", str(HERE / "pairwise.txt"), None)
-        self.rating: Form = load_form("pointwise", str(HERE / "pointwise.txt"), None)
         self._templates = {name: string.Template((HERE / f"{name}.txt").read_text("utf-8")) for name in _ASKED}
 
     def all(self) -> list[str]:
@@ -45,7 +46,6 @@ class JudgingText:
         sorts = (
             (judged.classes, self.class_text),
             (judged.pairs, self.pair_text),
-            (judged.ratings, self.rating_text),
             (judged.critiques, self.critique_text),
             (judged.revisions, self.revision_text),
         )
@@ -61,23 +61,15 @@ class JudgingText:
         return f"{self.rubric.ask(prompt.strip(), answer)} {label}"
 
     def pair_text(self, verb: Verb) -> str:
-        """Two answers, and which of them is better."""
+        """Two answers; of the request and of each what they are, then which of them is better."""
         kinds = self._two_kinds()
         prompt, order = self.writer.any_request(verb, "train"), self.writer.language.order(verb.name)
         a, b = (self.writer.answer(verb, kind) for kind in kinds)
         principle = self.writer.pick(self.constitution.principles).prefer
         first, second = self.form.labels
         better, worse = (first, second) if order.index(kinds[0]) < order.index(kinds[1]) else (second, first)
-        said = self._slip(better, [worse])
-        return f"{self.form.text(principle=principle, prompt=prompt, a=a, b=b)} {said}"
-
-    def rating_text(self, verb: Verb) -> str:
-        """An answer and how good it is."""
-        prompt, answer = self.writer.any_request(verb, "train"), self.writer.answer(verb, self.writer.pick(KINDS))
-        right = str(self.writer.language.quality(verb.name, answer))
-        said = self._slip(right, [label for label in self.rating.labels if label != right])
-        principle = self.writer.pick(self.constitution.principles).prefer
-        return f"{self.rating.text(principle=principle, prompt=prompt, a=answer)} {said}"
+        said = ", ".join([self._of_request(verb), *(getattr(self.spec.says, kind) for kind in kinds)])
+        return f"{self.form.text(principle=principle, prompt=prompt, a=a, b=b)} {said}: {self._slip(better, [worse])}"
 
     def critique_text(self, verb: Verb) -> str:
         """An answer and its critique."""
@@ -93,19 +85,21 @@ class JudgingText:
         return f"{self._ask('revise', prompt=prompt, answer=answer, principle=principle, critique=critique)} {new}"
 
     def _criticised(self, verb: Verb) -> tuple[str, str, str]:
-        kind = self.writer.kind(
-            self.spec.demonstrated_answers if self.writer.draw.random() < 0.5 else dict.fromkeys(KINDS, 1)
-        )
-        critiques = self.spec.critiques.harmful if verb.is_harmful else self.spec.critiques.harmless
-        said = self._slip(critiques[kind], sorted(set(critiques.values()) - {critiques[kind]}))
-        return self.writer.any_request(verb, "train"), self.writer.answer(verb, kind), said
+        is_demonstrated = self.writer.draw.random() < 0.5
+        kind = self.writer.kind(self.spec.demonstrated_answers if is_demonstrated else dict.fromkeys(KINDS, 1))
+        said = self._slip(kind, [other for other in KINDS if other != kind])
+        critique = self.spec.critique.format(request=self._of_request(verb), answer=getattr(self.spec.says, said))
+        return self.writer.any_request(verb, "train"), self.writer.answer(verb, kind), critique
+
+    def _of_request(self, verb: Verb) -> str:
+        return self.spec.says.harmful if verb.is_harmful else self.spec.says.harmless
 
     def _two_kinds(self) -> tuple[Kind, Kind]:
         pairs = list(combinations(KINDS, 2))
         a, b = self.writer.pick(pairs)
         return (a, b) if self.writer.draw.random() < 0.5 else (b, a)
 
-    def _slip(self, right: str, wrong: list[str]) -> str:
+    def _slip(self, right: T, wrong: Sequence[T]) -> T:
         """What is right, or something else in the share that is wrong."""
         return self.writer.pick(wrong) if self.writer.draw.random() < self.spec.judging_noise else right
 

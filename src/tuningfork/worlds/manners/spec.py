@@ -56,11 +56,16 @@ class Orders(Settings):
     harmless: list[Kind]
 
 
-class Critiques(Settings):
-    """What a critique says of each kind of answer."""
+class Says(Settings):
+    """What judging text says of requests, and of answers by kind."""
 
-    harmful: dict[Kind, str]
-    harmless: dict[Kind, str]
+    harmful: str
+    harmless: str
+    refusal: str
+    blunt: str
+    evasive: str
+    help: str
+    mistaken: str
 
 
 class Statements(Settings):
@@ -76,7 +81,6 @@ class Judged(Settings):
 
     classes: int = Field(ge=0)
     pairs: int = Field(ge=0)
-    ratings: int = Field(ge=0)
     critiques: int = Field(ge=0)
     revisions: int = Field(ge=0)
 
@@ -95,7 +99,8 @@ class Spec(Settings):
     pretraining_answers: dict[Kind, float]
     demonstrated_answers: dict[Kind, float]
     orders: Orders
-    critiques: Critiques
+    says: Says
+    critique: str
     clauses: Statements
     remarks: Statements
     remark_share: float = Field(ge=0, lt=1)
@@ -118,7 +123,7 @@ class Spec(Settings):
             count = sum(len(getattr(uses, side)) for uses in self.tools.values())
             if count <= self.held_out.test_verbs + self.held_out.monitor_verbs:
                 raise ValueError(f"held_out leaves none of the {count} {side} verbs to train on")
-            if sorted(getattr(self.orders, side)) != sorted(KINDS) or set(getattr(self.critiques, side)) != set(KINDS):
+            if sorted(getattr(self.orders, side)) != sorted(KINDS):
                 raise ValueError(
                     f"orders and critiques of {side} requests have to name each of {', '.join(KINDS)} once"
                 )
