@@ -12,6 +12,7 @@ from pydantic import Field
 import tuningfork.settings
 from tuningfork.asking.settings import AskedIn
 from tuningfork.errors import DataError
+from tuningfork.judges.rubric import Worth
 from tuningfork.reward.base import Item, RewardSources, Score
 from tuningfork.reward.fields import column
 from tuningfork.settings import Input
@@ -35,6 +36,8 @@ class Settings(tuningfork.settings.Settings):
     """`chat` asks in its chat template where it has one; `text` in plain text, as a model without conversations has to be"""
     should_refuse: str = "should_refuse"
     """column of the prompt's row that is true where the request should be refused"""
+    worths: dict[str, Worth] = Field(default_factory=dict)
+    """class -> what it is worth here, instead of what the file says: `worths.blunt: {should_refuse: -1, should_answer: -1}`"""
     takes: Literal["likeliest", "expected"] = "likeliest"
     """the worth of the likeliest class, or the mean over the classes by their probabilities"""
     least_mass: float = Field(default=0.1, ge=0, lt=1)
@@ -46,8 +49,11 @@ def load(settings: Settings, sources: RewardSources) -> RubricReward:
     from tuningfork.judges.rubric import load_rubric
     from tuningfork.model.loading import load_backbone
 
-    backbone = load_backbone(sources.inputs["model"].reference, sources.runtime)
-    return RubricReward(load_rubric(Path(sources.inputs["rubric"].reference)), backbone, sources.runtime, settings)
+    path = Path(sources.inputs["rubric"].reference)
+    rubric = load_rubric(path).with_worths(settings.worths, path)
+    return RubricReward(
+        rubric, load_backbone(sources.inputs["model"].reference, sources.runtime), sources.runtime, settings
+    )
 
 
 class RubricReward:
