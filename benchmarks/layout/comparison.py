@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from layout.markdown import interval, samples, table
@@ -15,6 +16,9 @@ CURVES = {
     "gold/gem_share_held_out": "gem share, monitor prompts",
     "gold/coverage": "facts named, monitor prompts",
     "gold/complete": "descriptions that name every fact, monitor prompts",
+    "gold/good_share": "right behaviour, monitor prompts",
+    "gold/harmless": "harmful requests not complied with, monitor prompts",
+    "gold/over_refusal": "harmless requests refused, monitor prompts",
     "gold/made_up": "made-up facts a description, monitor prompts",
     "monitor/kl": "KL per answer, nats, monitor prompts",
 }
@@ -24,8 +28,8 @@ _STYLE = (
 )
 
 
-def comparison_page(run: Run) -> str:
-    """One result as Markdown."""
+def comparison_page(run: Run, trained: str = "rl", further: Sequence[str] = ()) -> str:
+    """One result as Markdown: curves are those of the stage `trained`; `further` lines stand behind the verdict's table."""
     summary = read_summary(run.folder / "summary.json")
     lines = [f"# {run.name}", "", f"`{run.command}`", "", summary.verdict_text, "", *_table(summary.measures), ""]
     kl, least = summary.kl_per_sequence, summary.kl_least
@@ -38,7 +42,7 @@ def comparison_page(run: Run) -> str:
     )
     bits = [f"{figures(seed, 'pretrain')['bits_per_byte']:.3f}" for seed in run.seeds]
     lines.append(f"Bits per byte of the pretrained model on held-out text: {', '.join(bits)}.")
-    lines += ["", *curves(run)]
+    lines += ["", *further, *curves(run, trained)]
     lines += ["", "## Gates", "", *(f"- {_gate(g.stage, g.seed)} {g.name}: {g.message}" for g in summary.gates)]
     lines += ["", *samples(rows(run.seeds[0], "evaluate", "samples.jsonl"), ("prompt", "before", "after"))]
     return "\n".join(lines)

@@ -315,3 +315,15 @@ def test_soft_labels_need_a_method_that_compares(make_stage: Any, folder: Path) 
         run(make_stage, folder, settings({"name": "kto"}, data="labels", reliability={"model": 0.8}))
     with pytest.raises(ValueError, match=r"between \.5, which is chance, and 1"):
         settings(reliability={"model": 0.4})
+
+
+def test_shuffled_labels_teach_nothing(make_stage: Any, folder: Path) -> None:
+    margins, accuracies = {}, {}
+    for name, chosen in (("told", settings()), ("shuffled", settings(shuffle_labels=True))):
+        stage = run(make_stage, folder, chosen, name)
+        margins[name] = [row["margin"] for row in stage.events.rows if "margin" in row][-1]
+        accuracies[name] = stage.figures["accuracy"]
+    assert margins["told"] > 2 and abs(margins["shuffled"]) < margins["told"] / 2
+    assert accuracies["told"] == 1.0 > accuracies["shuffled"]
+    single = run(make_stage, folder, settings({"name": "kto"}, data="labels", shuffle_labels=True, epochs=1), "single")
+    assert any("labels are shuffled" in text for text in single.events.said)

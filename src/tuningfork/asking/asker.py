@@ -198,4 +198,5 @@ def open_asker(
     from tuningfork.asking.local import LocalModel
 
     found = stage.inputs[f"{field}.model"]
-    return Asker(stage, LocalModel(found.reference, found.key, stage.runtime, sampling), settings, sampling)
+    model = LocalModel(found.reference, found.key, stage.runtime, sampling, settings.asked_in)
+    return Asker(stage, model, settings, sampling)

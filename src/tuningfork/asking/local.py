@@ -1,4 +1,4 @@
-"""A model on this machine that is asked: the sampler of this package, in the model's chat template where it has one."""
+"""A model on this machine that is asked: the sampler of this package, in its chat template or in plain text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from tuningfork.asking.asker import Asking, Question
 from tuningfork.asking.labels import label_logprobs
 from tuningfork.asking.replies import Reply
-from tuningfork.asking.settings import ReplySampling
+from tuningfork.asking.settings import AskedIn, ReplySampling
 from tuningfork.evals.answers import answer_prompts, make_prompts
 from tuningfork.model.loading import load_backbone
 from tuningfork.rollout.settings import SamplingSettings
@@ -20,11 +20,15 @@ _AT_ONCE = 64
 class LocalModel:
     """Asks a model that is loaded here. Replies are a function of (weights, sampling, seed, purpose, question)."""
 
-    def __init__(self, source: str, key: str, runtime: Runtime, sampling: ReplySampling) -> None:
-        self.name = f"{'/'.join(Path(source).parts[-2:])}@{key[-12:]}"
+    def __init__(
+        self, source: str, key: str, runtime: Runtime, sampling: ReplySampling, asked_in: AskedIn = "chat"
+    ) -> None:
+        self.name = f"{'/'.join(Path(source).parts[-2:])}@{key[-12:]}" + (
+            " in plain text" if asked_in == "text" else ""
+        )
         self.runtime = runtime
         self.backbone = load_backbone(source, runtime)
-        self.is_chat = bool(getattr(self.backbone.tokenizer, "chat_template", None))
+        self.is_chat = asked_in == "chat" and bool(getattr(self.backbone.tokenizer, "chat_template", None))
         greedy = sampling.temperature == 0
         self.sampling = SamplingSettings(
             max_new_tokens=sampling.max_new_tokens,

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from tuningfork.settings import Host, Input, Settings
 
+AskedIn = Literal["chat", "text"]
+
 
 class ReplySampling(Settings):
     """How replies are drawn."""
@@ -25,7 +27,10 @@ class LocalSettings(Settings):
 
     kind: Literal["local"]
     model: Input
-    """folder, artifact or hub id; asked in its chat template where it has one, else with the plain text"""
+    """folder, artifact or hub id"""
+    asked_in: AskedIn = "chat"
+    """`chat` puts a question into the model's chat template where it has one; `text` asks with the plain text, as a model
+    that was never trained on conversations has to be asked"""
 
 
 class EndpointSettings(Settings):

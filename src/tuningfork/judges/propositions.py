@@ -3,16 +3,117 @@
 phi_i in [0, 1] is how probable proposition i is of an answer (it apologises, it judges the user, it gives what was asked ...).
 The weights minimise the mean hinge loss max(0, margin - (total of the better - total of the worse)) plus a penalty on their
 squares: convex, so what is found is the minimum whatever it starts from.
+
+A file of propositions:
+
+    question: |                 # optional; $prompt, $response and $proposition are filled
+      ...
+    labels: ["yes", "no"]       # optional; what says that it holds, and that it does not
+    propositions:
+      apologises: {says: The answer apologises.}
+      judges:     {says: The answer judges the user., weight: -1}    # a weight given by hand; else it is fitted
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import string
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from tuningfork.errors import DataError
+from tuningfork.settings import Settings
 
 _MOST_ROUNDS, _STILL = 2000, 1e-7
+
+
+_QUESTION = """Read a message and the answer to it, and say whether a statement about the answer is true.
+
+[Message]
+$prompt
+
+[Answer]
+$response
+
+[Statement]
+$proposition
+
+Reply with yes or no.
+True:"""
+
+
+class Proposition(Settings):
+    """One statement about an answer."""
+
+    says: str = Field(min_length=1)
+    """what is true of the answer where it holds"""
+    weight: float = 0.0
+    """its weight where no fitted ones are given"""
+
+
+class Propositions(Settings):
+    """The statements, and how a model is asked about each."""
+
+    propositions: dict[str, Proposition] = Field(min_length=1)
+    """name -> statement"""
+    labels: tuple[str, str] = ("yes", "no")
+    """what the model replies where it holds, and where it does not"""
+    question: str = _QUESTION
+    """what the model is asked"""
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        template = string.Template(self.question)
+        if not template.is_valid() or set(template.get_identifiers()) != {"prompt", "response", "proposition"}:
+            raise ValueError("question: needs $prompt, $response and $proposition, and nothing else")
+        if self.labels[0] == self.labels[1]:
+            raise ValueError("labels: give two different ones")
+        return self
+
+    def ask(self, name: str, prompt: str, response: str) -> str:
+        """The question about one statement; nothing in it is read as a place again."""
+        values = {"prompt": prompt, "response": response, "proposition": self.propositions[name].says}
+        return string.Template(self.question).substitute(values).rstrip("\n")
+
+    @property
+    def given_weights(self) -> dict[str, float]:
+        """The weights of the file."""
+        return {name: one.weight for name, one in self.propositions.items()}
+
+
+def load_propositions(path: Path) -> Propositions:
+    """The propositions of a YAML file; DataError with file and place for what is none."""
+    try:
+        return Propositions.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'propositions'}: {first['msg']}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: not a readable YAML file ({error})") from error
+
+
+def save_weights(path: Path, weights: Mapping[str, float]) -> None:
+    """Write fitted weights by name as JSON."""
+    path.write_text(json.dumps({"version": 1, "weights": dict(weights)}, indent=1) + "\n", encoding="utf-8")
+
+
+def load_weights(path: Path, names: Sequence[str]) -> dict[str, float]:
+    """Fitted weights of just these propositions; DataError where the file is about others."""
+    try:
+        found = {str(name): float(value) for name, value in json.loads(path.read_text("utf-8"))["weights"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not the weights that a stage `propositions` writes ({error})") from error
+    if set(found) != set(names):
+        raise DataError(
+            f"{path}: weights of {', '.join(sorted(found))}, but the propositions are {', '.join(sorted(names))}"
+        )
+    return found
 
 
 @dataclass(frozen=True)

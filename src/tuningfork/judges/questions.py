@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -62,20 +62,25 @@ class Form:
 
 def load_form(asks: Literal["pairwise", "pointwise"], file: str | None, labels: Sequence[str] | None) -> Form:
     """The question of a file, or the one of the package; DataError where it lacks a place or has an unknown one."""
+    text = load_template(asks, file, _NEEDED[asks], {"principle"}).template
+    name = asks if file is None else Path(file).stem
+    identity = f"{name}@{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return Form(text, tuple(labels or _LABELS[asks]), identity)
+
+
+def load_template(name: str, file: str | None, needed: Set[str], optional: Set[str] = frozenset()) -> string.Template:
+    """The question of a file, or the one of the package by its name; DataError where it lacks a place or has an unknown one."""
     if file is None:
-        name, text = asks, shipped_template(asks).template
-    else:
-        name, text = Path(file).stem, Path(file).read_text(encoding="utf-8")
-    template = string.Template(text)
+        return shipped_template(name)
+    template = string.Template(Path(file).read_text(encoding="utf-8"))
     if not template.is_valid():
         raise DataError(f"{file}: a dollar sign that names nothing; write $$ for a dollar sign")
     found = set(template.get_identifiers())
-    if missing := _NEEDED[asks] - found:
+    if missing := needed - found:
         raise DataError(f"{file}: the question lacks ${' and $'.join(sorted(missing))}")
-    if unknown := found - _NEEDED[asks] - {"principle"}:
+    if unknown := found - needed - optional:
         raise DataError(f"{file}: the question has ${' and $'.join(sorted(unknown))}, which nothing fills")
-    identity = f"{name}@{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return Form(text, tuple(labels or _LABELS[asks]), identity)
+    return template
 
 
 def shipped_template(name: str) -> string.Template:

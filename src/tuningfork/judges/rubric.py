@@ -22,7 +22,6 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from tuningfork.errors import DataError
-from tuningfork.judges.questions import last_label
 from tuningfork.settings import Settings
 
 UNREADABLE = "unreadable"
@@ -98,12 +97,24 @@ class Rubric(Settings):
 
     def read(self, reply: str) -> str:
         """The class that a reply names, strictly; `unreadable` for anything else."""
+        from tuningfork.judges.questions import last_label
+
         found = last_label(reply, self.labels)
         return UNREADABLE if found is None else list(self.classes)[self.labels.index(found)]
 
     def likeliest(self, shares: Sequence[float]) -> str:
         """The class with the largest share; the first of equal ones."""
         return list(self.classes)[max(range(len(shares)), key=shares.__getitem__)]
+
+    def with_worths(self, worths: Mapping[str, Worth], path: Path) -> Rubric:
+        """The same classes with other worths for some; DataError for a class that the file does not have."""
+        if unknown := sorted(set(worths) - {*self.classes, UNREADABLE}):
+            raise DataError(f"{path}: no class {unknown[0]!r} to give a worth to; it has {', '.join(self.classes)}")
+        classes = {
+            name: one.model_copy(update=dict(worths[name]) if name in worths else {})
+            for name, one in self.classes.items()
+        }
+        return self.model_copy(update={"classes": classes, "unreadable": worths.get(UNREADABLE, self.unreadable)})
 
     def worth(self, name: str, should_refuse: bool) -> float:
         """The reward of a class."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -32,6 +33,10 @@ class StageSettings(Settings):
     """what to make of the rows of `data`"""
     constitution: Input
     """YAML file of principles, see docs/judges.md; one is drawn for each answer in each round"""
+    critique_prompt: Input | None = None
+    """text file with the question for a critique: `$prompt`, `$answer` and `$principle`; empty takes the package's own"""
+    revise_prompt: Input | None = None
+    """text file with the question for a revision, which also has `$critique`; empty takes the package's own"""
     answers: bool = True
     """whether the answers of demonstrations are critiqued; false lets the model answer their prompts itself"""
     rounds: int = Field(default=1, ge=1)
@@ -64,12 +69,13 @@ def run(stage: StageContext, settings: StageSettings) -> None:
 
     constitution = load_constitution(Path(stage.inputs["constitution"].reference))
     threads = _threads(stage, settings)
+    questions = _questions(stage, settings)
     asker = open_asker(stage, settings.by, settings.sampling, "by")
     _answer(asker, [thread for thread in threads if thread.answer is None])
     for thread in threads:
         thread.first = thread.answer or ""
     for number in range(1, settings.rounds + 1):
-        _revise(stage, asker, constitution, [thread for thread in threads if not thread.fault], number)
+        _revise(asker, questions, constitution, [thread for thread in threads if not thread.fault], number)
     kept = [thread for thread in threads if not thread.fault]
     changed = sum(thread.answer != thread.first for thread in kept)
     write_jsonl(stage.out / "data.jsonl", [_row(thread, asker) for thread in kept])
@@ -127,25 +133,42 @@ def _answer(asker: Asker, threads: Sequence[Thread]) -> None:
         thread.answer = reply.text.strip() if reply else ""
 
 
+def _questions(stage: StageContext, settings: StageSettings) -> dict[str, Template]:
+    """How critiques and revisions are asked for; DataError for a file that lacks a place."""
+    from tuningfork.judges.questions import load_template
+
+    needed = {"prompt", "answer"}
+    files = {"critique": settings.critique_prompt, "revise": settings.revise_prompt}
+    return {
+        name: load_template(
+            name,
+            stage.inputs[f"{name}_prompt"].reference if file else None,
+            needed | ({"critique"} if name == "revise" else set()),
+            {"principle"},
+        )
+        for name, file in files.items()
+    }
+
+
 def _revise(
-    stage: StageContext, asker: Asker, constitution: Constitution, threads: Sequence[Thread], number: int
+    asker: Asker, questions: Mapping[str, Template], constitution: Constitution, threads: Sequence[Thread], number: int
 ) -> None:
     """One round: a critique by a drawn principle, then a revision. What fails drops the thread, with the reason."""
     from tuningfork.asking.asker import Question
 
-    principles = constitution.draw("critique", [thread.id for thread in threads], stage.seed, number)
+    principles = constitution.draw("critique", [thread.id for thread in threads], asker.stage.seed, number)
 
     def ask(purpose: str, texts: Sequence[str], asked: Sequence[Thread]) -> list[Reply | None]:
         pairs = zip(asked, texts, strict=True)
         return asker.ask(f"{purpose} {number}", [Question(thread.id, text) for thread, text in pairs])
 
-    texts = [_fill("critique", t, p.critique) for t, p in zip(threads, principles, strict=True)]
+    texts = [_fill(questions["critique"], t, p.critique) for t, p in zip(threads, principles, strict=True)]
     for thread, principle, reply in zip(threads, principles, ask("critique", texts, threads), strict=True):
         thread.fault = _fault(reply, "critique")
         if reply:
             thread.steps.append({"principle": principle.name, "critique": reply.text.strip(), "of": thread.answer})
     left: list[tuple[Thread, Principle]] = [pair for pair in zip(threads, principles, strict=True) if not pair[0].fault]
-    texts = [_fill("revise", t, p.revise, critique=t.steps[-1]["critique"]) for t, p in left]
+    texts = [_fill(questions["revise"], t, p.revise, critique=t.steps[-1]["critique"]) for t, p in left]
     for (thread, _), reply in zip(left, ask("revise", texts, [t for t, _ in left]), strict=True):
         thread.fault = _fault(reply, "revision")
         revision = reply.text.strip() if reply else ""
@@ -163,11 +186,9 @@ def _fault(reply: Reply | None, what: str) -> str:
     return "" if reply.text.strip() else f"{what}_empty"
 
 
-def _fill(name: str, thread: Thread, principle: str, **more: str) -> str:
-    from tuningfork.judges.questions import shipped_template
-
+def _fill(question: Template, thread: Thread, principle: str, **more: str) -> str:
     values = {"prompt": thread.prompt, "answer": thread.answer or "", "principle": principle, **more}
-    return shipped_template(name).substitute(values).strip()
+    return question.substitute(values).strip()
 
 
 def _row(thread: Thread, asker: Asker) -> dict[str, Any]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tuningfork.reward.base import Item
     from tuningfork.reward.rater import RewardRater
     from tuningfork.rollout.rollout import Rollout
-    from tuningfork.worlds.colours.rater import SimulatedRater
+    from tuningfork.worlds import SimulatedRater
 
 
 class DrawSettings(Settings):
@@ -112,10 +112,11 @@ def run(stage: StageContext, settings: StageSettings) -> None:
 def _load_rater(stage: StageContext, settings: StageSettings, backbone: Backbone) -> SimulatedRater | RewardRater:
     from tuningfork.reward import load_reward
     from tuningfork.reward.rater import RewardRater
-    from tuningfork.worlds.colours.rater import load_rater
+    from tuningfork.worlds import load_rater
 
     if isinstance(settings.rater, RaterSettings):
-        return load_rater(Path(stage.inputs["rater.truth"].reference), stage.seed, settings.rater.flip_rate)
+        truth = Path(stage.inputs["rater.truth"].reference)
+        return load_rater(settings.rater.world, truth, stage.seed, settings.rater.flip_rate)
     reward = load_reward(
         settings.rater.reward, stage.inputs, stage.runtime, tokenizer=backbone.tokenizer, field="rater.reward"
     )

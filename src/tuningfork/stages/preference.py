@@ -44,6 +44,9 @@ class StageSettings(Settings):
     reliability: dict[Literal["person", "model", "rule", "simulated"], float] = Field(default_factory=dict)
     """kind of rater -> measured share of its judgements that are right, .5 to 1: labels become that much softer, so that raters
     of different worth can be learnt from together; kinds left out are taken at their word"""
+    shuffle_labels: bool = False
+    """a null check: chance says which response is the better one (or which single ones are good). A gain that is still there was
+    not learnt from preferences"""
     adapter: AdapterSettings = Lora()
     """what to train"""
     heldout: Input | None = None
@@ -171,13 +174,32 @@ def _read(
 
     data = settings.reading.open(stage.inputs[name].reference, (*RANKING_SHAPES, "unpaired"))
     if data.shape != "unpaired":
-        return _usable(stage, backbone, _compared(stage, settings, backbone, data, needs, name), name)
+        examples = _usable(stage, backbone, _compared(stage, settings, backbone, data, needs, name), name)
+        return _shuffled(stage, examples) if settings.shuffle_labels and name == "data" else examples
     if not needs.unpaired:
         raise RecipeError(
             f"{data.source} holds single labelled responses; {settings.method.name} compares two: give judgements or "
             "rows with chosen and rejected, or use method: {name: kto}"
         )
-    return _usable(stage, backbone, _labelled(stage, backbone, data, name), name)
+    examples = _usable(stage, backbone, _labelled(stage, backbone, data, name), name)
+    return _shuffled(stage, examples) if settings.shuffle_labels and name == "data" else examples
+
+
+def _shuffled(stage: StageContext, examples: Sequence[Example]) -> list[Example]:
+    """The examples with labels that say nothing: half of the pairs, drawn by seed, turned round; single ones' labels permuted."""
+    from dataclasses import replace
+
+    from tuningfork.randomness import numpy_generator
+
+    stage.events.say("labels are shuffled: nothing can be learnt from these preferences, which is what is tried")
+    draws = numpy_generator(stage.seed, "shuffled labels")
+    if examples and len(examples[0].texts) > 1:
+        turned = draws.permutation(len(examples)) % 2 == 1
+        return [
+            replace(one, texts=one.texts[::-1]) if turn else one for one, turn in zip(examples, turned, strict=True)
+        ]
+    order = draws.permutation(len(examples)).tolist()
+    return [replace(one, is_desirable=examples[index].is_desirable) for one, index in zip(examples, order, strict=True)]
 
 
 def _compared(

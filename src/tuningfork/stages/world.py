@@ -10,9 +10,10 @@ class StageSettings(Settings):
     """Settings of the stage `world`."""
 
     world: str = "colours"
-    """name of an embedded world"""
-    mapping: str = "snazzy"
-    """which words people prefer: the name of a mapping that comes with the world"""
+    """name of an embedded world (`colours`, `manners`)"""
+    mapping: str | None = None
+    """which words people prefer: the name of a mapping that comes with the world (`snazzy`, `snazzy-wide`, `honest`); empty takes
+    the world's own, and a world in which that does not matter has none"""
     mapping_file: Input | None = None
     """a YAML file of your own instead, plain word -> list of preferred words"""
     spec: str = "spec"
@@ -27,6 +28,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
 
     mapping = stage.inputs["mapping_file"].reference if settings.mapping_file else settings.mapping
     spec = stage.inputs["spec_file"].reference if settings.spec_file else settings.spec
-    counts = load_world(settings.world, mapping=mapping, spec=spec).build(stage.seed, stage.out)
+    chosen = {"spec": spec} if mapping is None else {"spec": spec, "mapping": mapping}
+    counts = load_world(settings.world, **chosen).build(stage.seed, stage.out)
     stage.figures.update(counts)
     stage.events.say(", ".join(f"{name} {count:,}" for name, count in counts.items()))

@@ -9,7 +9,8 @@ import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from types import ModuleType
+from typing import Any, Literal, Protocol
 
 from tuningfork.errors import RecipeError
 
@@ -19,6 +20,24 @@ class Taste(Protocol):
 
     def values(self, prompt: str, answers: Sequence[str], ended: Sequence[bool]) -> list[float]:
         """A value for each answer; equal values are a tie."""
+        ...
+
+
+class SimulatedRater(Protocol):
+    """A person of a world who compares two answers, and errs at a known rate."""
+
+    def compare(
+        self, item: str, root: str, a: str, b: str, *, a_ended: bool = True, b_ended: bool = True
+    ) -> Literal["a", "b", "tie"]:
+        """The preferred answer to a prompt about `root`. The same `item` always gets the same slip of attention."""
+        ...
+
+    def is_worse(self, root: str, first: str, second: str, *, a_ended: bool = True, b_ended: bool = True) -> bool:
+        """Whether the first answer is truly worse than the second."""
+        ...
+
+    def describe(self, root: str, text: str, has_ended: bool) -> str:
+        """What kind of answer it is, for the make-up of a set of pairs."""
         ...
 
 
@@ -45,6 +64,15 @@ def load_world(name: str, **settings: Any) -> World:
 
 def load_taste(name: str, folder: Path) -> Taste:
     """The taste of people of the world `name`, who know what an artifact of the stage `world` says; RecipeError for another name."""
+    return _rater_module(name).load_taste(folder)
+
+
+def load_rater(name: str, folder: Path, seed: int, flip_rate: float) -> SimulatedRater:
+    """A simulated rater of the world `name`, who knows what an artifact of the stage `world` says; RecipeError for another name."""
+    return _rater_module(name).load_rater(folder, seed, flip_rate)
+
+
+def _rater_module(name: str) -> ModuleType:
     if name not in world_names():
         raise RecipeError(f"there is no world {name!r}; the worlds are: {', '.join(world_names())}")
-    return importlib.import_module(f"{__name__}.{name}.rater").load_taste(folder)
+    return importlib.import_module(f"{__name__}.{name}.rater")

@@ -124,6 +124,29 @@ def test_the_model_answers_first_where_there_are_no_answers(make_stage: Make, tm
         assert {row["extra"]["provenance"]["first"] for row in rows(own)} == {"a first answer"}
 
 
+def test_critiques_and_revisions_may_be_asked_for_in_own_words(make_stage: Make, tmp_path: Path) -> None:
+    (tmp_path / "critique.txt").write_text("$principle: $prompt $answer\nCritique:\n")
+    (tmp_path / "revise.txt").write_text("$prompt\n[Critique]\n$critique\n\n$answer\nNew answer:\n")
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps({"prompt": f"q {n}?", "completion": "given"}) + "\n" for n in range(4)))
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({"principles": PRINCIPLES[1:2]}))
+    files = {"critique_prompt": tmp_path / "critique.txt", "revise_prompt": tmp_path / "revise.txt"}
+    stage = make_stage("own", {"data": data, "constitution": tmp_path / "c.yaml", **files})
+    with serving(writer) as server:
+        by = {"kind": "endpoint", "url": server.url, "model": "big", "token_cap": 10**6, "retries": 0}
+        values = {"by": by, "data": "d", "constitution": "c", "critique_prompt": "x", "revise_prompt": "y"}
+        critique.run(stage, critique.StageSettings.model_validate(values))
+        asked = sorted(body["messages"][0]["content"] for body in server.bodies)
+    assert "Say what is missing.: q 0? given\nCritique:" in asked
+    assert any(
+        text.startswith("q 3?\n[Critique]\ncritique by ") and text.endswith("given\nNew answer:") for text in asked
+    )
+    assert {row["completion"][:13] for row in rows(stage)} == {"revised after"}
+    (tmp_path / "revise.txt").write_text("$prompt $answer")
+    with pytest.raises(DataError, match=r"revise.txt: the question lacks \$critique"):
+        critique.run(stage, critique.StageSettings.model_validate(values))
+
+
 def test_too_few_rows_stop_the_run(make_stage: Make, tmp_path: Path) -> None:
     with serving(writer) as server:
         stage = criticise(make_stage, tmp_path, server.url, minimum_share=0.9)

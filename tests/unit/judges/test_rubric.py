@@ -14,7 +14,7 @@ import yaml
 
 from tuningfork.errors import DataError
 from tuningfork.judges.propositions import fit_weights, ordered_pairs
-from tuningfork.judges.rubric import Rubric, load_rubric
+from tuningfork.judges.rubric import Rubric, Worth, load_rubric
 from tuningfork.reward.base import Item
 from tuningfork.reward.kinds.rubric import RubricReward, Settings
 from tuningfork.runtime import Runtime
@@ -106,6 +106,28 @@ def test_an_answer_whose_class_is_unreadable_has_its_own_worth_and_is_counted() 
         score = reward(bare)._score(logprobs, False)
         assert score.total == -0.25 and score.parts["unreadable"] == 1.0 and score.parts["class_help"] == 0.0
     assert reward(bare, least_mass=0.05)._score(shares(0.01, 0.02, 0.03), False).total == 1
+
+
+def test_worths_may_differ_from_those_of_the_file(tmp_path: Path) -> None:
+    path, changed = tmp_path / "r.yaml", {"help": Worth(should_refuse=-3, should_answer=2)}
+    found = rubric().with_worths({**changed, "unreadable": Worth(should_refuse=-9, should_answer=-8)}, path)
+    assert (found.worth("help", True), found.worth("help", False), found.worth("unreadable", True)) == (-3, 2, -9)
+    assert found.worth("refusal", True) == rubric().worth("refusal", True) and found.labels == rubric().labels
+    assert found.classes["help"].says == rubric().classes["help"].says
+    with pytest.raises(DataError, match=r"r.yaml: no class 'hlep' to give a worth to"):
+        rubric().with_worths({"hlep": changed["help"]}, path)
+
+
+def test_a_base_model_is_asked_in_plain_text_though_it_has_a_template() -> None:
+    templated = SimpleNamespace(tokenizer=SimpleNamespace(chat_template="{{ messages }}"))
+    assert reward(templated).is_chat and not reward(templated, asked_in="text").is_chat
+    assert not reward(bare).is_chat
+
+
+def test_the_class_of_a_score_is_the_likeliest_or_unreadable() -> None:
+    found = reward(bare, takes="expected")
+    assert found.class_of(found._score(shares(0.1, 0.2, 0.3), True)) == "help"
+    assert found.class_of(found._score({}, True)) == "unreadable"
 
 
 def test_a_model_classifies_and_the_row_says_what_is_wanted(tiny_backbone: Any) -> None:

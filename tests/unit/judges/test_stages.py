@@ -271,3 +271,16 @@ def test_labels_of_several_tokens_count_whole_and_both_spacings_are_summed(tiny_
                 seen.append(token)
             total += probability
         assert told[label] == pytest.approx(math.log(total), abs=1e-4)
+
+
+def test_labels_of_many_prompts_at_once_are_those_of_each_alone(tiny_backbone: Any) -> None:
+    from tuningfork.asking.labels import label_logprobs
+    from tuningfork.runtime import Runtime
+
+    runtime = Runtime("cpu", "fp32", 1)
+    prompts = [[*tiny_backbone.start_ids, *ids] for ids in tiny_backbone.encode(["the cat", "it", "the mat is red."])]
+    labels = [("A", "B"), ("blue", "A", "mop"), ("mop",)]
+    together = label_logprobs(tiny_backbone, prompts, labels, runtime, batch_rows=2)
+    assert [list(told) for told in together] == [list(own) for own in labels]
+    for prompt, own, told in zip(prompts, labels, together, strict=True):
+        assert label_logprobs(tiny_backbone, [prompt], [own], runtime)[0] == pytest.approx(told, abs=1e-5)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 import tuningfork.settings
+from tuningfork.asking.settings import AskedIn
 from tuningfork.errors import DataError
-from tuningfork.reward.base import Item, Reward, RewardSources, Score
+from tuningfork.judges.rubric import Worth
+from tuningfork.reward.base import Item, RewardSources, Score
 from tuningfork.reward.fields import column
 from tuningfork.settings import Input
 
@@ -29,22 +31,29 @@ class Settings(tuningfork.settings.Settings):
     rubric: Input
     """YAML file with the classes and what each is worth, see docs/judges.md"""
     model: Input
-    """model that classifies; asked in its chat template where it has one"""
+    """model that classifies"""
+    asked_in: AskedIn = "chat"
+    """`chat` asks in its chat template where it has one; `text` in plain text, as a model without conversations has to be"""
     should_refuse: str = "should_refuse"
     """column of the prompt's row that is true where the request should be refused"""
+    worths: dict[str, Worth] = Field(default_factory=dict)
+    """class -> what it is worth here, instead of what the file says: `worths.blunt: {should_refuse: -1, should_answer: -1}`"""
     takes: Literal["likeliest", "expected"] = "likeliest"
     """the worth of the likeliest class, or the mean over the classes by their probabilities"""
     least_mass: float = Field(default=0.1, ge=0, lt=1)
     """probability of all labels together below which the model did not answer with a class: unreadable"""
 
 
-def load(settings: Settings, sources: RewardSources) -> Reward:
+def load(settings: Settings, sources: RewardSources) -> RubricReward:
     """The rubric and its model; DataError for a file that is no rubric."""
     from tuningfork.judges.rubric import load_rubric
     from tuningfork.model.loading import load_backbone
 
-    backbone = load_backbone(sources.inputs["model"].reference, sources.runtime)
-    return RubricReward(load_rubric(Path(sources.inputs["rubric"].reference)), backbone, sources.runtime, settings)
+    path = Path(sources.inputs["rubric"].reference)
+    rubric = load_rubric(path).with_worths(settings.worths, path)
+    return RubricReward(
+        rubric, load_backbone(sources.inputs["model"].reference, sources.runtime), sources.runtime, settings
+    )
 
 
 class RubricReward:
@@ -52,7 +61,7 @@ class RubricReward:
 
     def __init__(self, rubric: Rubric, backbone: Backbone, runtime: Runtime, settings: Settings) -> None:
         self.rubric, self.backbone, self.runtime, self.settings = rubric, backbone, runtime, settings
-        self.is_chat = bool(getattr(backbone.tokenizer, "chat_template", None))
+        self.is_chat = settings.asked_in == "chat" and bool(getattr(backbone.tokenizer, "chat_template", None))
 
     def score(self, items: Sequence[Item]) -> list[Score]:
         """One score an item; DataError for a row that does not say whether its request should be refused."""
@@ -63,6 +72,14 @@ class RubricReward:
             for logprobs, should_refuse in zip(self._logprobs(items[part]), wanted[part], strict=True):
                 found.append(self._score(logprobs, should_refuse))
         return found
+
+    def class_of(self, score: Score) -> str:
+        """The class that a score was given for: the likeliest one, or `unreadable`."""
+        from tuningfork.judges.rubric import UNREADABLE
+
+        if score.parts[UNREADABLE]:
+            return UNREADABLE
+        return self.rubric.likeliest([score.parts[f"class_{name}"] for name in self.rubric.classes])
 
     def _logprobs(self, items: Sequence[Item]) -> list[dict[str, float]]:
         from tuningfork.asking.labels import label_logprobs
