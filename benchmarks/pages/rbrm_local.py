@@ -9,7 +9,7 @@ from layout.markdown import reading, share, table
 from layout.run import Run, content, figures
 
 RECIPE = "rbrm-local"
-OVERRIDES: list[str] = ["seeds=[4,5]"]
+OVERRIDES: list[str] = ["seeds=[4,5,6]"]
 
 
 def page(run: Run) -> str:
