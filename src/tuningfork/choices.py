@@ -33,4 +33,5 @@ def named_settings(package: ModuleType, names: Iterable[str], what: str) -> list
 
 def _named(module: ModuleType, name: str, what: str) -> type[Settings]:
     field: dict[str, Any] = {"name": (Literal[name], ...)}
-    return pydantic.create_model(f"{name}_{what}", __base__=module.Settings, __doc__=module.__doc__, **field)
+    base: type[Settings] = module.Settings
+    return pydantic.create_model(f"{name}_{what}", __base__=base, __doc__=module.__doc__, **field)

@@ -110,10 +110,12 @@ def test_accuracy_counts_ordered_pairs() -> None:
     close(ranking_loss(values, places, present, LUCE)[1]["accuracy"], [2 / 3, 0.5])
 
 
-@pytest.mark.parametrize("form", ["plackett_luce", "pick_best"])
-def test_a_single_response_is_centred_and_no_more(form: str) -> None:
+@pytest.mark.parametrize(
+    "settings", [Settings(form="plackett_luce", centring=0.1), Settings(form="pick_best", centring=0.1)]
+)
+def test_a_single_response_is_centred_and_no_more(settings: Settings) -> None:
     # mean 3, twice that squared is 36, a tenth of it 3.6
-    close(losses_of([[3.0]], [[1]], Settings(form=form, centring=0.1)), [3.6])
+    close(losses_of([[3.0]], [[1]], settings), [3.6])
 
 
 @pytest.mark.parametrize("settings", [LUCE, BEST])

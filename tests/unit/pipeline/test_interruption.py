@@ -150,7 +150,7 @@ def test_kills_of_the_whole_tree_at_random_points(seed: int, tmp_path: Path, wri
 
 
 def test_second_run_on_the_same_folder_is_refused(tmp_path: Path, write_recipe, start) -> None:
-    recipe = write_recipe(SLOW_STEPS)
+    recipe = write_recipe("- steps: {steps: 600, pause: 0.1}")  # it is still at work however slowly the second begins
     first = start(recipe)
     first.wait_for_step(1)
     code, shown = start(recipe).end()

@@ -96,7 +96,7 @@ def _texts(writer: Writer) -> list[tuple[Split, str]]:
     forms = list(request_forms(writer.spec, "monitor").values())
     for split in SPLITS:
         verbs = writer.language.of_split(split)
-        found += [(split, text) for text in writer.sentences(verbs, split, writer.spec.clauses_per_verb)]
+        found.extend((split, text) for text in writer.sentences(verbs, split, writer.spec.clauses_per_verb))
     for verb in writer.language.verbs.values():
         for number in range(writer.spec.requests_per_verb):
             if writer.draw.random() < writer.spec.remark_share:
