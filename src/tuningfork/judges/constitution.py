@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from tuningfork.data.yaml_files import load_yaml
 from tuningfork.errors import DataError
 from tuningfork.randomness import derive_seed, uniforms
 from tuningfork.settings import Settings
@@ -72,13 +72,7 @@ class Constitution(Settings):
 
 def load_constitution(path: Path) -> Constitution:
     """The constitution of a YAML file; DataError with file and place for what is none."""
-    try:
-        return Constitution.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'constitution'}: {first['msg']}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: not a readable YAML file ({error})") from error
+    return load_yaml(Constitution, path, "constitution")
 
 
 def _at(principles: Sequence[Principle], place: float) -> Principle:

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from tuningfork.data.yaml_files import load_yaml
 from tuningfork.errors import DataError
 from tuningfork.settings import Settings
 
@@ -89,13 +89,7 @@ class Propositions(Settings):
 
 def load_propositions(path: Path) -> Propositions:
     """The propositions of a YAML file; DataError with file and place for what is none."""
-    try:
-        return Propositions.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'propositions'}: {first['msg']}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: not a readable YAML file ({error})") from error
+    return load_yaml(Propositions, path, "propositions")
 
 
 def save_weights(path: Path, weights: Mapping[str, float]) -> None:

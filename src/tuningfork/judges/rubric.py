@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from tuningfork.data.yaml_files import load_yaml
 from tuningfork.errors import DataError
 from tuningfork.settings import Settings
 
@@ -127,18 +127,4 @@ class Rubric(Settings):
 
 def load_rubric(path: Path) -> Rubric:
     """The rubric of a YAML file; DataError with file and place for what is none."""
-    try:
-        return Rubric.model_validate(_read(path))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'rubric'}: {first['msg']}") from error
-
-
-def _read(path: Path) -> Mapping[str, object]:
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: not a readable YAML file ({error})") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: a rubric is a mapping with classes and unreadable")
-    return found
+    return load_yaml(Rubric, path, "rubric")

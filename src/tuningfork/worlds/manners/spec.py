@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self, get_args
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from tuningfork.errors import DataError
+from tuningfork.data.yaml_files import checked, read_yaml
 from tuningfork.settings import Settings
 
 HERE = Path(__file__).parent
@@ -144,14 +143,8 @@ def load_spec(source: str | Path = "spec") -> Spec:
     """
     shipped = HERE / f"{source}.yaml"
     path = shipped if shipped.exists() else Path(source)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and (base := content.pop("extends", None)):
-            other = HERE / f"{base}.yaml" if (HERE / f"{base}.yaml").exists() else path.parent / str(base)
-            content = load_spec(other).model_dump() | content
-        return Spec.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'spec'}: {first['msg']}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: not a readable YAML file ({error})") from error
+    content = read_yaml(path)
+    if isinstance(content, dict) and (base := content.pop("extends", None)):
+        other = HERE / f"{base}.yaml" if (HERE / f"{base}.yaml").exists() else path.parent / str(base)
+        content = load_spec(other).model_dump() | content
+    return checked(Spec, content, path, "spec")
