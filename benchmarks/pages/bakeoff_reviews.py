@@ -6,7 +6,7 @@ from layout.race import race_page
 from layout.run import Run
 
 RECIPE = "bakeoff-reviews"
-OVERRIDES: list[str] = ["data=../shared/data/imdb", 'search.set={"*.budget": 15, "*.monitor.shares": [1]}']
+OVERRIDES: list[str] = ["data=../shared/data/imdb"]
 
 
 def page(run: Run) -> str:

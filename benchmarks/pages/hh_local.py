@@ -9,13 +9,9 @@ from layout.markdown import cost, gate_lines, interval, reading, samples, table
 from layout.run import Run, content, figures, rows
 
 RECIPE = "hh-local"
-OVERRIDES: list[str] = [
-    "data=../shared/data",
-    "pretrain.steps=500",
-    "sft.epochs=0.5",
-    "reward.rows=500",
-    "preference.epochs=0.3",
-]
+OVERRIDES: list[str] = ["data=../shared/data"]
+SHOWN = 6
+"""Answers on the page: the dialogues hold harmful talk."""
 
 
 def page(run: Run) -> str:
@@ -43,7 +39,7 @@ def page(run: Run) -> str:
     lines += ["## The reward model's card", "", *(f"- {one}" for one in card["verdict"]["sentences"]), ""]
     lines += [cost(run), "", *gate_lines(run), ""]
     answered = rows(seed, "evaluate", "samples.jsonl")
-    return "\n".join(lines + samples(answered, ("prompt", "before", "after")))
+    return "\n".join(lines + samples(answered, ("prompt", "before", "after"), shown=SHOWN))
 
 
 def _compared(seed: Path) -> list[str]:

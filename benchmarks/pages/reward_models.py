@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from layout.markdown import reading, table
+from layout.run import Run
+
 RECIPE = "reward-models-local"
 OVERRIDES: list[str] = ["data=../shared/data"]
 VARIANTS = "reward-variants"
 """Folder, beside that of the run, of `tuningfork run reward-variants-local`; its tables are left out where it is not there."""
-READING: list[str] = []
-"""What the figures say, in words; written by hand after the run was read."""
 
 
-def page(run: Any) -> str:
+def page(run: Run) -> str:
     """The verdicts as a table, every card in full, and the variants."""
     cards = _cards(run.folder)
     lines = [
@@ -22,7 +23,7 @@ def page(run: Any) -> str:
         "",
         f"`{run.command}`",
         "",
-        *READING,
+        *reading(run),
         "## Six kinds of feedback",
         "",
         *_overview(cards),
@@ -38,7 +39,7 @@ def page(run: Any) -> str:
             "`tuningfork run reward-variants-local data=../shared/data`",
             "",
         ]
-        lines += [*_overview(_cards(variants), is_short=True), ""]
+        lines += [*_overview(_cards(variants), is_short=True), "", *_shared(_cards(variants)), ""]
     for name, card in cards.items():
         lines += [
             f"## {name}",
@@ -63,7 +64,7 @@ def _overview(cards: dict[str, dict[str, Any]], *, is_short: bool = False) -> li
         "ECE",
     ]
     columns += [] if is_short else ["words", "likelihood", "usable"]
-    rows = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    rows = []
     for name, card in cards.items():
         found, baselines = card["accuracy"], {row["name"]: row for row in card["baselines"]}
         rule = next(row for label, row in baselines.items() if label.endswith(" wins"))
@@ -84,8 +85,14 @@ def _overview(cards: dict[str, dict[str, Any]], *, is_short: bool = False) -> li
         if not is_short:
             cells += [_number(baselines.get(key, {}).get("share")) for key in ("words (TF-IDF)", "likelihood")]
             cells.append("yes" if card["verdict"]["usable"] else "no")
-        rows.append("| " + " | ".join(cells) + " |")
-    return rows
+        rows.append(cells)
+    return table(columns, rows)
+
+
+def _shared(cards: dict[str, dict[str, Any]]) -> list[str]:
+    """What the cards say of the same comparisons by another reward model."""
+    said = {name: [s for s in card["verdict"]["sentences"] if s.startswith("Against ")] for name, card in cards.items()}
+    return [f"- {name}: {sentence}" for name, sentences in said.items() for sentence in sentences]
 
 
 def _tables(folder: Path, stage: str) -> list[str]:

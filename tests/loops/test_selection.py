@@ -129,6 +129,12 @@ def select(
     return stage
 
 
+def test_cut_responses_take_part_where_they_are_wanted(make_stage: Any, folder: Path) -> None:
+    without, with_cut = (select(make_stage, folder, f"cut {keep}", keep_cut=keep).figures for keep in (False, True))
+    assert with_cut["dropped_cut"] == 0 < without["dropped_cut"]
+    assert with_cut["candidates"] > without["candidates"] and with_cut["sampled"] == without["sampled"]
+
+
 def test_the_best_of_each_prompt_becomes_a_demonstration(make_stage: Any, folder: Path) -> None:
     stage = select(make_stage, folder, "raft")
     pool, kept = rows_of(stage.out / "candidates.jsonl"), rows_of(stage.out / "demonstrations.jsonl")

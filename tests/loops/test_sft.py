@@ -76,6 +76,16 @@ def test_it_learns_the_answers_and_to_stop(make_stage: Callable[..., Any], folde
     assert any("HIGH" in text and "full training" in text for text in stage.events.said)
 
 
+def test_the_end_of_a_cut_answer_is_not_learnt(make_stage: Callable[..., Any], folder: Path) -> None:
+    targets = {}
+    for learn_end in (True, False):
+        stage = run(make_stage, folder, f"end {learn_end}", "pairs.jsonl", learn_end=learn_end, steps=1, batch_rows=6)
+        said = next(text for text in stage.events.said if "target tokens" in text)
+        targets[learn_end] = int(said.split(", ")[1].split()[0])
+        assert math.isfinite(stage.events.rows[0]["loss"])
+    assert targets[True] - targets[False] == len(PAIRS)  # the EOS of each
+
+
 def test_held_out_answers_have_an_interval_and_a_before(make_stage: Callable[..., Any], folder: Path) -> None:
     stage = run(make_stage, folder, heldout={"data": "chats.jsonl", "every": 60, "samples": 0})
     low, high = stage.figures["heldout_loss_ci95"]
@@ -170,7 +180,7 @@ def test_chatml_replaces_a_template_and_lora_trains_its_markers(make_stage: Call
     probe = {"prompts": "chats.jsonl", "minimum": 0.9, "max_new_tokens": 20}
     stage = run(
         make_stage, folder, steps=150, chat={"template": "chatml"}, adapter=adapter, stop_probe=probe,
-        optimizer={"learning_rate": 2e-2},
+        optimizer={"learning_rate": 1e-2},
     )  # fmt: skip
     assert stage.gates[0].passed, stage.gates[0].message
     assert (stage.out / "model" / "adapter" / "tokenizer_config.json").is_file()
@@ -183,6 +193,8 @@ def test_chatml_replaces_a_template_and_lora_trains_its_markers(make_stage: Call
         ({"packing": "best_fit", "length": 400}, RecipeError, "at most the model's context"),
         ({"length": 40}, ValueError, "length is that of packed rows"),
         ({"steps": 2, "epochs": 1}, RecipeError, "either steps or epochs"),
+        ({"learn_end": False}, RecipeError, "the template says how a turn ends"),
+        ({"learn_end": False, "streaming": True}, ValueError, "not for streamed data"),
         ({"chat": {"date": "1 Jan 2025"}}, ModelError, "chat.date has no effect"),
     ],
 )

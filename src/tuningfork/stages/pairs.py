@@ -70,6 +70,9 @@ class StageSettings(Settings):
     """judgements to keep; ties do not count unless they are kept"""
     keep_ties: bool = False
     """whether ties are kept: an answer like the others to whoever counts labels, nothing to learn from for a reward"""
+    keep_cut: bool = False
+    """whether preferred answers that were cut at the most new tokens are demonstrations too; let `sft` learn those with
+    `learn_end: false`"""
     rater: RaterSettings | RewardRaterSettings = RaterSettings()
     """who compares: a simulated rater of a world, or `{reward: ...}`"""
     passes: int = Field(default=1, ge=1)
@@ -77,7 +80,7 @@ class StageSettings(Settings):
 
 
 def run(stage: StageContext, settings: StageSettings) -> None:
-    """Sample, compare, write judgements.jsonl and chosen.jsonl (preferred answers that ended, as demonstrations)."""
+    """Sample, compare, write judgements.jsonl and chosen.jsonl (preferred answers as demonstrations)."""
     from tuningfork.data.jsonl import read_jsonl, write_jsonl
     from tuningfork.data.judgements import write_judgements
     from tuningfork.model.loading import load_backbone
@@ -99,7 +102,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
         if len(kept) >= settings.pairs:
             break
     write_judgements(stage.out / "judgements.jsonl", kept)
-    write_jsonl(stage.out / "chosen.jsonl", _chosen(kept))
+    write_jsonl(stage.out / "chosen.jsonl", _chosen(kept, keep_cut=settings.keep_cut))
     stage.figures.update(pairs=len(kept), shown=counts["shown"], tie_share=counts["ties"] / counts["shown"])
     stage.figures.update(_make_up(rater, kept))
     stage.gate(
@@ -123,10 +126,10 @@ def _load_rater(stage: StageContext, settings: StageSettings, backbone: Backbone
     return RewardRater(reward, stage.seed, settings.rater.temperature)
 
 
-def _chosen(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
-    """Preferred answers that ended by themselves, each text of a prompt once."""
+def _chosen(judgements: Sequence[Judgement], *, keep_cut: bool) -> list[dict[str, Any]]:
+    """Preferred answers that ended by themselves, or were cut where those are wanted, each text of a prompt once."""
     best = [(j, j.candidates[better]) for j in judgements for better, _ in j.pairs()]
-    found = {(j.item, c.text): (j, c) for j, c in best if c.has_ended and c.text.strip()}
+    found = {(j.item, c.text): (j, c) for j, c in best if (c.has_ended or keep_cut) and c.text.strip()}
     return [
         {"prompt": j.prompt, "completion": c.text, "id": j.item, "root": j.root, "judgement": j.id}
         for j, c in found.values()

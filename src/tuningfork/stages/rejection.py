@@ -41,6 +41,8 @@ class StageSettings(Settings):
     """responses to each prompt; 0 only selects from the pool (an improve step of ReST)"""
     sampling: SamplingSettings = SamplingSettings(max_new_tokens=40)
     """how responses are drawn"""
+    keep_cut: bool = False
+    """whether responses that were cut at the most new tokens take part too; let `sft` learn those with `learn_end: false`"""
     chunk: int | None = Field(default=512, ge=1)
     """responses sampled and scored at a time, which bounds memory; the result does not depend on it"""
     pool: Input | None = None
@@ -53,7 +55,7 @@ class StageSettings(Settings):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A finished response with its score; one row of candidates.jsonl."""
+    """A response with its score; one row of candidates.jsonl."""
 
     id: str
     root: str
@@ -102,7 +104,7 @@ def run(stage: StageContext, settings: StageSettings) -> None:
 
 
 def _candidates(stage: StageContext, settings: StageSettings, number: int, reward_hash: str) -> list[Candidate]:
-    """New responses that ended by themselves and have a score; how many have not is said and recorded."""
+    """New responses with a score that ended by themselves, or may be cut; how many are left out is said and recorded."""
     from tuningfork.data.jsonl import read_jsonl
     from tuningfork.evals.answers import make_prompts, to_answers
     from tuningfork.model.loading import load_backbone
@@ -120,9 +122,11 @@ def _candidates(stage: StageContext, settings: StageSettings, number: int, rewar
     found, cut, unscorable = [], 0, 0
     for index, (answer, score) in enumerate(zip(answers, scored.scores, strict=True)):
         row = rows[index // settings.samples_per_prompt]
-        cut += not answer.has_ended  # learning it would teach to stop in the middle
-        unscorable += answer.has_ended and score is None
-        if answer.has_ended and score is not None:
+        if not answer.has_ended and not settings.keep_cut:
+            cut += 1  # learning it would teach to stop in the middle
+        elif score is None:
+            unscorable += 1
+        else:
             root = str(row.get("root", row["id"]))
             found.append(Candidate(str(row["id"]), root, row["prompt"], answer.text, score, number, reward_hash))
     stage.figures.update(sampled=len(answers), dropped_cut=cut, dropped_unscorable=unscorable)

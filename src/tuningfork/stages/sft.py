@@ -44,6 +44,9 @@ class StageSettings(Settings):
     """how conversations are rendered"""
     too_long: Literal["refuse", "skip"] = "refuse"
     """what happens to a demonstration longer than the context or a packed row; skipped ones are counted, nothing is cut"""
+    learn_end: bool = True
+    """whether the EOS after an answer is learnt too; false for prompts and completions that were cut at a length, whose end is
+    none: learning it would teach to stop in the middle"""
     adapter: AdapterSettings = Full()
     """what to train"""
     steps: int | None = Field(default=None, ge=1)
@@ -88,6 +91,8 @@ class StageSettings(Settings):
             raise ValueError("spent_before has no effect without a budget")
         if self.heldout and self.monitor and self.heldout.keep == self.monitor.keep == "best":
             raise ValueError("heldout.keep and monitor.keep both choose the weights; set one of them to last")
+        if self.streaming and not self.learn_end:
+            raise ValueError("learn_end: false is not for streamed data; read them whole")
         if self.streaming and self.steps is None and self.budget is None:
             raise ValueError(
                 "streamed data need steps or a budget: how many rows of tokens they make is not known beforehand"
@@ -200,6 +205,8 @@ def _audited(
     audit_stage(stage, data, accepted, shape, backbone=backbone, token_rows=found.rows, heldout=heldout)
     if not found.is_chat and settings.chat != ChatSettings():
         raise RecipeError("chat has no effect: the data are prompts and completions, not conversations; remove it")
+    if not settings.learn_end:
+        found = _without_ends(found)
     num_targets = sum(sum(row.is_target) for row in found.rows)
     share = num_targets / sum(len(row.ids) for row in found.rows)
     stage.events.say(f"{len(found.rows):,} demonstrations, {num_targets:,} target tokens ({share:.0%} of all tokens)")
@@ -220,6 +227,17 @@ def _audited(
     if found.num_skipped:
         stage.figures["skipped"] = found.num_skipped
     return found
+
+
+def _without_ends(found: Demonstrations) -> Demonstrations:
+    """Demonstrations whose last target is the last token of the answer, not the EOS behind it."""
+    from dataclasses import replace
+
+    from tuningfork.errors import RecipeError
+
+    if found.is_chat:
+        raise RecipeError("learn_end: false is for prompts and completions; the template says how a turn ends")
+    return replace(found, rows=[replace(row, ids=row.ids[:-1], is_target=row.is_target[:-1]) for row in found.rows])
 
 
 def _answers(
