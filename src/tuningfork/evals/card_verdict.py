@@ -126,7 +126,8 @@ def _rewrites(card: dict[str, Any]) -> Iterator[str]:
         elif found["wanted"] == "fall" and found["shift"] >= 0:
             yield f"Warning: the first half of an answer scores no less than the whole ({shift})."
         elif found["wanted"] == "not rise" and found["shift"] > 0.2 and found["rises"] > 0.5:
-            yield f"Warning: an answer with {name.replace(' added', '')} scores higher ({shift})."
+            how = f"with {name.removesuffix(' added')}" if name.endswith(" added") else name
+            yield f"Warning: an answer {how} scores higher ({shift})."
 
 
 def _probes(card: dict[str, Any]) -> Iterator[str]:

@@ -79,7 +79,7 @@ def test_a_planted_hack_that_prefers_length_is_caught() -> None:
     text = said(found)
     assert text.startswith("Not usable: it does not beat 'longer wins'. Nothing should be optimised on it.")
     assert "Warning: longer answers score higher" in text and "an answer with praise scores higher" in text
-    assert "an answer with said twice" not in text or "said twice scores higher" in text
+    assert "an answer said twice scores higher" in text
 
 
 def test_a_planted_hack_that_counts_a_word_is_caught() -> None:
