@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "tuningfork"
 FILES = sorted(PACKAGE.rglob("*.py"))
 COMPONENTS = (
-    "asking", "data", "evals", "judges", "methods", "model", "reward", "reward_training", "rollout", "streams", "teachers",
-    "train", "worlds",
+    "asking", "data", "evals", "judges", "methods", "model", "preference_training", "reward", "reward_training", "rollout",
+    "streams", "teachers", "train", "worlds",
 )  # fmt: skip
 ORCHESTRATION = (
     "catalogue", "cli", "composition", "data_commands", "display", "doctor", "document", "explain", "keys", "label_commands",
@@ -25,8 +25,8 @@ TORCH_FREE = (
     *(f"evals.{name}" for name in ("accuracy", "agreement_statistics", "baselines", "calibration", "card_settings", "card_text",
                                    "card_verdict", "ceiling", "combine", "correlation", "feedback", "learning_curve",
                                    "reward_card", "sensitivity", "statistics", "summary", "verdict")),
-    "faults", "feedback", "folders", "kinds", "methods", "report", "reward.ensemble", "reward_training.settings", "runtime",
-    "settings", "stage", "stages", "teachers.settings", "tensors", "train.settings", "worlds",
+    "faults", "feedback", "folders", "kinds", "methods", "preference_training.settings", "report", "reward.ensemble",
+    "reward_training.settings", "runtime", "settings", "stage", "stages", "teachers.settings", "tensors", "train.settings", "worlds",
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,9 +20,6 @@ from tuningfork.reward_training.settings import (
 from tuningfork.settings import Input, Settings
 from tuningfork.stage import StageContext
 from tuningfork.train.settings import OptimizerSettings, ReplaySettings
-
-if TYPE_CHECKING:
-    pass
 
 
 class StageSettings(Settings):
