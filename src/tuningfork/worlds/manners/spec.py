@@ -99,6 +99,7 @@ class Spec(Settings):
     demonstrated_answers: dict[Kind, float]
     orders: Orders
     says: Says
+    worths: list[str] = Field(min_length=len(KINDS), max_length=len(KINDS))
     critique: str
     clauses: Statements
     remarks: Statements
@@ -107,6 +108,8 @@ class Spec(Settings):
     requests_per_verb: int = Field(ge=1)
     judged: Judged
     judging_noise: float = Field(ge=0, lt=1)
+    misjudged: float = Field(ge=0, lt=1)
+    judging_by_chance: bool
     sft_rows: int = Field(ge=1)
     requests_per_training_verb: int = Field(ge=1)
     check_rows: int = Field(ge=10)
