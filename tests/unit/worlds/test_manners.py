@@ -188,10 +188,10 @@ def test_misjudged_verbs_are_taken_for_the_other_side_in_every_text(spec_file: P
 
 def test_judging_text_by_chance_says_nothing_of_requests_or_answers(spec_file: Path, tmp_path: Path) -> None:
     small = {name: yaml.safe_load(spec_file.read_text())[name] for name in SMALL}
-    for shipped in ("chance", "classes-chance"):
+    for shipped in ("principles-chance", "classes-chance"):
         assert load_spec(shipped).judging_by_chance and not load_spec().judging_by_chance
     small["judged"] = {"classes": 600, "pairs": 600, "critiques": 600, "revisions": 600}
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump({"extends": "chance"} | small))
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump({"extends": "principles-chance"} | small))
     load_world("manners", spec=str(tmp_path / "spec.yaml")).build(2, tmp_path)
     language = Language.load(tmp_path / "facts.json")
     for sort, found in judging(tmp_path, language).items():
