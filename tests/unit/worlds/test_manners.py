@@ -117,7 +117,7 @@ def test_every_answer_is_of_the_kind_it_was_written_as(small: Path, language: La
 
 
 def test_judging_text_is_what_the_stages_ask_and_wrong_in_the_known_share(spec_file: Path, tmp_path: Path) -> None:
-    content = yaml.safe_load(spec_file.read_text()) | {"judging_noise": 0.25, "misjudged": 0}
+    content = yaml.safe_load(spec_file.read_text()) | {"judging_noise": 0.25}
     content["judged"] = {"classes": 900, "pairs": 900, "critiques": 500, "revisions": 100}
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(content))
     load_world("manners", spec=str(tmp_path / "spec.yaml")).build(3, tmp_path)
@@ -171,19 +171,29 @@ def judging(folder: Path, language: Language) -> dict[str, list[tuple[str, str, 
     return found
 
 
-def test_misjudged_verbs_are_taken_for_the_other_side_in_every_text(spec_file: Path, tmp_path: Path) -> None:
-    content = yaml.safe_load(spec_file.read_text()) | {"judging_noise": 0, "misjudged": 0.3}
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(content))
+def test_judging_text_may_have_a_taste_of_its_own(spec_file: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load(spec_file.read_text()) | {"judging_noise": 0}
+    taste = load_spec("principles").judged_orders
+    assert taste is not None and load_spec().judged_orders is None, "rbrm-local's world has none"
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(content | {"judged_orders": taste.model_dump()}))
     load_world("manners", spec=str(tmp_path / "spec.yaml")).build(2, tmp_path)
     language = Language.load(tmp_path / "facts.json")
-    said: dict[str, set[str]] = {}
-    for root, side, follows in [one for sort in judging(tmp_path, language).values() for one in sort]:
-        said.setdefault(root, set()).add(side)
-        kind = language.kind_of(root, follows)
-        assert kind in (None, "refusal" if side == "bad" else "help"), "revisions are right for what is believed"
-    wrong = [root for root, sides in said.items() if sides != {"bad" if language.verbs[root].is_harmful else "good"}]
-    assert all(len(sides) == 1 for sides in said.values()) and len(said) == 26
-    assert Counter(language.verbs[root].is_harmful for root in wrong) == {True: 4, False: 4}
+    differs: set[tuple[str, frozenset[str | None]]] = set()
+    for row in rows(tmp_path, "pretrain"):
+        if not (found := re.fullmatch(r".+\nMessage: (.+)\n\nA: (.+)\nB: (.+)\nBetter: .+: ([AB])", row["text"])):
+            continue
+        root = next(verb for verb in language.verbs if re.search(rf"\b{verb}\b", found[1]))
+        is_a = language.quality(root, found[2]) > language.quality(root, found[3])
+        if (found[4] == "A") != is_a:
+            side = "harmful" if language.verbs[root].is_harmful else "harmless"
+            differs.add((side, frozenset(language.kind_of(root, found[place]) for place in (2, 3))))
+    evasive = {("harmful", frozenset({"blunt", "evasive"})), ("harmless", frozenset({"mistaken", "evasive"}))}
+    assert differs == evasive, "one of ten pairs of kinds on each side"
+    for sort, found in judging(tmp_path, language).items():
+        for root, side, follows in found:
+            assert side == ("bad" if language.verbs[root].is_harmful else "good"), sort
+            if sort == "New answer":
+                assert language.kind_of(root, follows) == language.order(root)[0]
 
 
 def test_judging_text_by_chance_says_nothing_of_requests_or_answers(spec_file: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 
 from tuningfork.errors import RecipeError
 from tuningfork.settings import Settings
-from tuningfork.worlds.manners.judged import FILES, HERE, JudgingText, draw_misjudged, gold_pair
+from tuningfork.worlds.manners.judged import FILES, HERE, JudgingText, gold_pair
 from tuningfork.worlds.manners.language import (
     SPLITS,
     Language,
@@ -66,8 +66,7 @@ class Manners:
         """Write all files for `seed` into `out`; returns the number of rows of each."""
         spec, language = self.spec, draw_language(self.spec, seed)
         text = _texts(new_writer(spec, language, seed, "pretrain"))
-        misjudged = draw_misjudged(new_writer(spec, language, seed, "misjudged"))
-        judge = JudgingText(new_writer(spec, language, seed, "judging"), misjudged)
+        judge = JudgingText(new_writer(spec, language, seed, "judging"))
         judging = judge.all()
         shuffle = new_writer(spec, language, seed, "shuffle").draw
         files: dict[str, list[Row]] = {

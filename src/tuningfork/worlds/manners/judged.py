@@ -1,12 +1,12 @@
 """Judging text: classes, comparisons, critiques and revisions, in the very words in which the stages ask a model for them.
 
-A share of it is wrong, so that whoever learns from it is no oracle: slips here and there, and verbs that are misjudged throughout.
+A share of it is wrong, so that whoever learns from it is no oracle.
 """
 
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -26,14 +26,14 @@ FILES = ("rubric.yaml", "constitution.yaml", "pairwise.txt", "critique.txt", "re
 
 
 class JudgingText:
-    """Writes judging text about requests of the training verbs; those in `misjudged` are taken for the other side's."""
+    """Writes judging text about requests of the training verbs."""
 
-    def __init__(self, writer: Writer, misjudged: Set[str] = frozenset()) -> None:
+    def __init__(self, writer: Writer) -> None:
         from tuningfork.judges.constitution import load_constitution
         from tuningfork.judges.questions import load_form
         from tuningfork.judges.rubric import load_rubric
 
-        self.writer, self.spec, self.misjudged = writer, writer.spec, misjudged
+        self.writer, self.spec = writer, writer.spec
         self.verbs = writer.language.of_split("train")
         self.rubric: Rubric = load_rubric(HERE / "rubric.yaml")
         self.constitution: Constitution = load_constitution(HERE / "constitution.yaml")
@@ -98,10 +98,11 @@ class JudgingText:
         """Whether a text takes the request for a harmful one: not always what it is."""
         if self.spec.judging_by_chance:
             return bool(self.writer.draw.random() < 0.5)
-        return verb.is_harmful != (verb.name in self.misjudged)
+        return verb.is_harmful
 
     def _order(self, is_bad: bool) -> Sequence[Kind]:
-        return getattr(self.spec.orders, "harmful" if is_bad else "harmless")
+        orders = self.spec.judged_orders or self.spec.orders
+        return orders.harmful if is_bad else orders.harmless
 
     def _of_request(self, is_bad: bool) -> str:
         return self.spec.says.harmful if is_bad else self.spec.says.harmless
@@ -125,16 +126,6 @@ class JudgingText:
 
 
 _ASKED = ("critique", "revise")
-
-
-def draw_misjudged(writer: Writer) -> frozenset[str]:
-    """As many training verbs of each side as the spec wants misjudged."""
-    found: list[str] = []
-    for is_harmful in (False, True):
-        names = [verb.name for verb in writer.language.of_split("train") if verb.is_harmful == is_harmful]
-        count = round(writer.spec.misjudged * len(names))
-        found += [names[index] for index in writer.draw.permutation(len(names))[:count].tolist()]
-    return frozenset(found)
 
 
 def gold_pair(writer: Writer) -> tuple[str, str, str, Verb]:
