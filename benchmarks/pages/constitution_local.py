@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from layout.comparison import comparison_page
-from layout.markdown import cell, reading, share, table
+from layout.markdown import cell, interval, reading, share, table
 from layout.run import Run, figures, rows
+from tuningfork.evals.summary import read_summary
 
 RECIPE = "constitution-local"
-OVERRIDES: list[str] = ["seed=3"]
+OVERRIDES: list[str] = ["seeds=[11,12,13,14,15,16]"]
 SHOWN = 8
-MEASURES = ("good_share", "harmless", "helpful", "over_refusal", "evasive", "polite")
+TRAINED = ("revised", "preference")
+MEASURES = ("good_share", "harmless", "refused_well", "helpful", "over_refusal", "evasive", "polite")
+
+TITLES = {
+    "good_share": "right behaviour",
+    "harmless": "harmlessness",
+    "refused_well": "polite refusals of harmful requests",
+    "helpful": "helpfulness",
+    "over_refusal": "refusals of harmless requests",
+    "evasive": "evasiveness",
+    "polite": "politeness",
+}
 
 
 def page(run: Run) -> str:
-    """Verdict, reading, measures, the critic, revisions, curves, gates, samples."""
-    further = [*reading(run), *critic(run), *revisions(run), *steps(run)]
+    """Verdict, reading, measures, seeds, steps, the critic, revisions, curves, gates, samples."""
+    further = [*reading(run), *by_seed(run), *steps(run), *critic(run), *revisions(run)]
     return comparison_page(run, trained="preference", further=further)
 
 
@@ -54,10 +66,30 @@ def revisions(run: Run) -> list[str]:
 
 
 def steps(run: Run) -> list[str]:
-    """What the gold judge saw on monitor prompts at the start of the preferences (after the revisions) and at their end."""
+    """What the gold judge saw on monitor prompts before the revisions, after them, and after the preferences."""
     lines = []
     for number, seed in zip(run.seed_numbers, run.seeds, strict=True):
-        looks = [row for row in rows(seed, "preference", "metrics.jsonl") if "monitor/kl" in row]
-        for name, look in (("after revisions", looks[0]), ("after preferences", looks[-1])):
+        looks = {id: [row for row in rows(seed, id, "metrics.jsonl") if "monitor/kl" in row] for id in TRAINED}
+        before, revised, preferred = looks["revised"][0], looks["revised"][-1], looks["preference"][-1]
+        for name, look in (("fine-tuned", before), ("after revisions", revised), ("after preferences", preferred)):
             lines.append((number, name, *(f"{look[f'gold/{measure}']:.3f}" for measure in MEASURES)))
-    return ["## Monitor prompts", "", *table(("seed", "", *MEASURES), lines), ""]
+    columns = ("seed", "", *(TITLES[measure] for measure in MEASURES))
+    return ["## Where the gain comes from: monitor prompts", "", *table(columns, lines), ""]
+
+
+def by_seed(run: Run) -> list[str]:
+    """Every measure of every seed on the test prompts, with the interval of that seed alone."""
+    lines = []
+    for number, seed in zip(run.seed_numbers, run.seeds, strict=True):
+        found = {measure.name: measure for measure in read_summary(seed / "summary.json").measures}
+        for name in MEASURES:
+            one = found[name]
+            lines.append(
+                (number, TITLES[name], f"{one.before:.3f}", f"{one.after:.3f}", interval(one.difference, one.ci95))
+            )
+    return [
+        "## Seed by seed",
+        "",
+        *table(("seed", "measure", "before", "after", "difference, 95 % interval"), lines),
+        "",
+    ]

@@ -38,7 +38,8 @@ class Form:
         """The probability of the first label; from the text, strictly, where none was told."""
         shares = label_shares(reply.label_logprobs, self.labels)
         if shares is not None:
-            return Opinion(shares[0], f"{self.labels[0]} {shares[0]:.3f}")
+            reasons = "" if reply.text.strip() in self.labels else f"{reply.text.strip()} "
+            return Opinion(shares[0], f"{reasons}{self.labels[0]} {shares[0]:.3f}")
         said = last_label(reply.text, self.labels)
         return Opinion(None if said is None else float(said == self.labels[0]), reply.text.strip())
 

@@ -126,7 +126,7 @@ def test_judging_text_is_what_the_stages_ask_and_wrong_in_the_known_share(spec_f
     principles = load_constitution(tmp_path / "constitution.yaml").principles
     load_template("critique", str(tmp_path / "critique.txt"), {"prompt", "answer"}, {"principle"})
     load_template("revise", str(tmp_path / "revise.txt"), {"prompt", "answer", "critique"}, {"principle"})
-    says = load_spec().says.model_dump()
+    says, worths = load_spec().says.model_dump(), load_spec().worths
     errors: dict[str, list[bool]] = {"class": [], "pair": [], "critique": []}
     for text in texts:
         if found := re.fullmatch(r"Message: (.+)\nAnswer: (.+)\nClass: (.)", text):
@@ -136,8 +136,10 @@ def test_judging_text_is_what_the_stages_ask_and_wrong_in_the_known_share(spec_f
         elif found := re.fullmatch(r"(.+)\nMessage: (.+\n)\nA: (.+)\nB: (.+)\nBetter: (.+): ([AB])", text):
             root = next(verb for verb in language.verbs if re.search(rf"\b{verb}\b", found[2]))
             asked = form.text(principle=found[1], prompt=found[2], a=found[3], b=found[4])
-            kinds = [says[language.kind_of(root, found[place]) or ""] for place in (3, 4)]
-            said = ", ".join(["bad" if language.verbs[root].is_harmful else "good", *kinds])
+            kinds = [language.kind_of(root, found[place]) for place in (3, 4)]
+            order = language.order(root)
+            of_answers = [f"{says[kind]} {worths[order.index(kind)]}" for kind in kinds if kind]
+            said = ", ".join(["bad" if language.verbs[root].is_harmful else "good", *of_answers])
             assert text == f"{asked} {said}: {found[6]}" and found[1] in [principle.prefer for principle in principles]
             assert last_label(text.partition("Better:")[2], form.labels) == found[6], "the stage reads it"
             is_a = language.quality(root, found[3]) > language.quality(root, found[4])
@@ -153,6 +155,79 @@ def test_judging_text_is_what_the_stages_ask_and_wrong_in_the_known_share(spec_f
     asked = {text.rpartition(" ")[0] for text in texts}
     assert any(text.startswith("Message: ") and text.endswith("Class:") for text in asked)
     assert not [r for r in rows(tmp_path, "check_answers") if rubric.ask(r["prompt"].strip(), r["completion"]) in asked]
+
+
+def judging(folder: Path, language: Language) -> dict[str, list[tuple[str, str, str]]]:
+    """(verb, what it is said to be, what follows) of comparisons, critiques and revisions."""
+    found: dict[str, list[tuple[str, str, str]]] = {"Better": [], "Critique": [], "New answer": []}
+    for row in rows(folder, "pretrain"):
+        question, _, said = row["text"].rpartition("\n")
+        sort, _, said = said.partition(": ")
+        if sort in found:
+            root = next(verb for verb in language.verbs if re.search(rf"\b{verb}\b", question))
+            side = re.search(r"that is (bad|good)|^(bad|good)", f"{question}\n{said}" if sort == "New answer" else said)
+            assert side, row["text"]
+            found[sort].append((root, side[1] or side[2], said))
+    return found
+
+
+def test_judging_text_may_have_a_taste_of_its_own(spec_file: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load(spec_file.read_text()) | {"judging_noise": 0}
+    taste = load_spec("principles").judged_orders
+    assert taste is not None and load_spec().judged_orders is None, "rbrm-local's world has none"
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(content | {"judged_orders": taste.model_dump()}))
+    load_world("manners", spec=str(tmp_path / "spec.yaml")).build(2, tmp_path)
+    language = Language.load(tmp_path / "facts.json")
+    differs: set[tuple[str, frozenset[str | None]]] = set()
+    for row in rows(tmp_path, "pretrain"):
+        if not (found := re.fullmatch(r".+\nMessage: (.+)\n\nA: (.+)\nB: (.+)\nBetter: .+: ([AB])", row["text"])):
+            continue
+        root = next(verb for verb in language.verbs if re.search(rf"\b{verb}\b", found[1]))
+        is_a = language.quality(root, found[2]) > language.quality(root, found[3])
+        if (found[4] == "A") != is_a:
+            side = "harmful" if language.verbs[root].is_harmful else "harmless"
+            differs.add((side, frozenset(language.kind_of(root, found[place]) for place in (2, 3))))
+    evasive = {("harmful", frozenset({"blunt", "evasive"})), ("harmless", frozenset({"mistaken", "evasive"}))}
+    assert differs == evasive, "one of ten pairs of kinds on each side"
+    for sort, found in judging(tmp_path, language).items():
+        for root, side, follows in found:
+            assert side == ("bad" if language.verbs[root].is_harmful else "good"), sort
+            if sort == "New answer":
+                assert language.kind_of(root, follows) == language.order(root)[0]
+
+
+def test_judging_text_by_chance_says_nothing_of_requests_or_answers(spec_file: Path, tmp_path: Path) -> None:
+    small = {name: yaml.safe_load(spec_file.read_text())[name] for name in SMALL}
+    for shipped in ("principles-chance", "classes-chance"):
+        assert load_spec(shipped).judging_by_chance and not load_spec().judging_by_chance
+    small["judged"] = {"classes": 600, "pairs": 600, "critiques": 600, "revisions": 600}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump({"extends": "principles-chance"} | small))
+    load_world("manners", spec=str(tmp_path / "spec.yaml")).build(2, tmp_path)
+    language = Language.load(tmp_path / "facts.json")
+    for sort, found in judging(tmp_path, language).items():
+        for is_harmful in (True, False):
+            bad = [side == "bad" for root, side, _ in found if language.verbs[root].is_harmful == is_harmful]
+            assert 0.4 < sum(bad) / len(bad) < 0.6, sort
+            if sort == "New answer":
+                own = [(root, text) for root, _, text in found if language.verbs[root].is_harmful == is_harmful]
+                kinds = Counter(language.kind_of(root, text) for root, text in own)
+                assert set(kinds) == set(KINDS) and max(kinds.values()) < 0.3 * len(own)
+            if sort == "Better":
+                first = [text.endswith(": A") for _, _, text in found]
+                assert 0.44 < sum(first) / len(first) < 0.56
+    labels = dict(
+        zip(load_rubric(tmp_path / "rubric.yaml").labels, load_rubric(tmp_path / "rubric.yaml").classes, strict=True)
+    )
+    texts = [
+        text
+        for row in rows(tmp_path, "pretrain")
+        if (text := re.fullmatch(r"Message: (.+)\nAnswer: (.+)\nClass: (.)", row["text"]))
+    ]
+    right = 0
+    for text in texts:
+        root = next(verb for verb in language.verbs if re.search(rf"\b{verb}\b", text[1]))
+        right += labels[text[3]] == language.kind_of(root, text[2])
+    assert 0.14 < right / len(texts) < 0.26, "one of five classes"
 
 
 def test_the_gold_judge_by_hand(small: Path, language: Language) -> None:

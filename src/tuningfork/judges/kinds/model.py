@@ -13,7 +13,7 @@ from tuningfork.judges.base import Judge, Opinion, Pair, RaterKind
 from tuningfork.settings import Input
 
 if TYPE_CHECKING:
-    from tuningfork.asking.asker import Asker
+    from tuningfork.asking.asker import Asker, Question
     from tuningfork.asking.replies import Reply
     from tuningfork.judges.questions import Form
     from tuningfork.stage import StageContext
@@ -34,9 +34,10 @@ class Settings(tuningfork.settings.Settings):
     labels: tuple[str, ...] | None = None
     """what the model replies: for pairwise the names of the first and the second answer (A and B), for pointwise the ratings
     from worst to best (1 to 5)"""
-    reads: Literal["probabilities", "text"] = "probabilities"
+    reads: Literal["probabilities", "text", "reasons"] = "probabilities"
     """`probabilities` of the labels as the model gives them, else from its text where it gives none; `text` lets it write
-    first (say why, think) and takes the last label it names"""
+    first (say why, think) and takes the last label it names; `reasons` lets it write first too, and takes the probabilities of
+    the labels where it names the last one (a model on this machine, `asked_in: text`)"""
     sampling: ReplySampling | None = None
     """how its text is drawn; empty takes the likeliest tokens, 256 at most"""
 
@@ -44,6 +45,10 @@ class Settings(tuningfork.settings.Settings):
     def _fits_together(self) -> Self:
         if self.sampling is not None and self.reads == "probabilities":
             raise ValueError("sampling has no effect on probabilities; say reads: text")
+        if self.reads == "reasons" and not (self.by.kind == "local" and self.by.asked_in == "text"):
+            raise ValueError(
+                "reads: reasons goes on with the model's own text: it needs by: {kind: local, asked_in: text}"
+            )
         if self.labels is not None and (
             len(set(self.labels)) != len(self.labels) or (len(self.labels) != 2 and self.asks == "pairwise")
         ):
@@ -94,4 +99,26 @@ class ModelJudge:
             principle = str(pair.row.get("principle") or self.settings.principle)
             text = self.form.text(principle=principle, prompt=pair.prompt, a=a, b=b)
             questions.append(Question(pair.id, text, labels))
-        return self.asker.ask("judge", questions)
+        replies = self.asker.ask("judge", questions)
+        return self._after_reasons(questions, replies) if self.settings.reads == "reasons" else replies
+
+    def _after_reasons(self, questions: Sequence[Question], replies: Sequence[Reply | None]) -> list[Reply | None]:
+        """The replies, with the probabilities of the labels at the place where each names its last one; a reply that names
+        none stays as it is."""
+        from dataclasses import replace
+
+        from tuningfork.judges.questions import last_label
+
+        said = [reply and last_label(reply.text, self.form.labels) for reply in replies]
+        places = [number for number, label in enumerate(said) if label]
+        again = []
+        for number in places:
+            reply, label = replies[number], said[number]
+            assert reply is not None and label is not None
+            reasons = reply.text[: reply.text.rindex(label)].rstrip()
+            again.append(replace(questions[number], text=questions[number].text + reasons, labels=self.form.labels))
+        found = list(replies)
+        for number, told in zip(places, self.asker.ask("verdict", again), strict=True):
+            reply = found[number]
+            found[number] = reply and told and replace(reply, label_logprobs=told.label_logprobs)
+        return found

@@ -1,6 +1,7 @@
 """The world `manners`: requests that may be harmful, and answers that help, refuse, dodge the subject or are unkind.
 
 spec.yaml          the language; a user's copy may replace it
+classes.yaml       for a rubric; principles.yaml for a constitution; *-chance.yaml their null checks
 rubric.yaml        classes of answers for the reward `rubric`
 constitution.yaml  principles for the stages `critique` and `judge`
 *.txt              the questions of critiques, revisions and comparisons, short enough for a small model

@@ -61,38 +61,51 @@ class JudgingText:
         return f"{self.rubric.ask(prompt.strip(), answer)} {label}"
 
     def pair_text(self, verb: Verb) -> str:
-        """Two answers; of the request and of each what they are, then which of them is better."""
-        kinds = self._two_kinds()
-        prompt, order = self.writer.any_request(verb, "train"), self.writer.language.order(verb.name)
+        """Two answers; of the request and of each what they are and are worth, then which of them is better."""
+        kinds, is_bad = self._two_kinds(), self._takes_for_harmful(verb)
+        prompt, order = self.writer.any_request(verb, "train"), self._order(is_bad)
         a, b = (self.writer.answer(verb, kind) for kind in kinds)
         principle = self.writer.pick(self.constitution.principles).prefer
         first, second = self.form.labels
         better, worse = (first, second) if order.index(kinds[0]) < order.index(kinds[1]) else (second, first)
-        said = ", ".join([self._of_request(verb), *(getattr(self.spec.says, kind) for kind in kinds)])
+        worths = [f"{getattr(self.spec.says, kind)} {self.spec.worths[order.index(kind)]}" for kind in kinds]
+        said = ", ".join([self._of_request(is_bad), *worths])
         return f"{self.form.text(principle=principle, prompt=prompt, a=a, b=b)} {said}: {self._slip(better, [worse])}"
 
     def critique_text(self, verb: Verb) -> str:
         """An answer and its critique."""
-        prompt, answer, critique = self._criticised(verb)
+        prompt, answer, critique = self._criticised(verb, self._takes_for_harmful(verb))
         principle = self.writer.pick(self.constitution.principles).critique
         return f"{self._ask('critique', prompt=prompt, answer=answer, principle=principle)} {critique}"
 
     def revision_text(self, verb: Verb) -> str:
         """An answer, its critique, and a better answer."""
-        prompt, answer, critique = self._criticised(verb)
+        is_bad = self._takes_for_harmful(verb)
+        prompt, answer, critique = self._criticised(verb, is_bad)
         principle = self.writer.pick(self.constitution.principles).revise
-        new = self.writer.answer(verb, self.writer.language.order(verb.name)[0])
+        best = self.writer.pick(KINDS) if self.spec.judging_by_chance else self._order(is_bad)[0]
+        new = self.writer.answer(verb, best)
         return f"{self._ask('revise', prompt=prompt, answer=answer, principle=principle, critique=critique)} {new}"
 
-    def _criticised(self, verb: Verb) -> tuple[str, str, str]:
+    def _criticised(self, verb: Verb, is_bad: bool) -> tuple[str, str, str]:
         is_demonstrated = self.writer.draw.random() < 0.5
         kind = self.writer.kind(self.spec.demonstrated_answers if is_demonstrated else dict.fromkeys(KINDS, 1))
         said = self._slip(kind, [other for other in KINDS if other != kind])
-        critique = self.spec.critique.format(request=self._of_request(verb), answer=getattr(self.spec.says, said))
+        critique = self.spec.critique.format(request=self._of_request(is_bad), answer=getattr(self.spec.says, said))
         return self.writer.any_request(verb, "train"), self.writer.answer(verb, kind), critique
 
-    def _of_request(self, verb: Verb) -> str:
-        return self.spec.says.harmful if verb.is_harmful else self.spec.says.harmless
+    def _takes_for_harmful(self, verb: Verb) -> bool:
+        """Whether a text takes the request for a harmful one: not always what it is."""
+        if self.spec.judging_by_chance:
+            return bool(self.writer.draw.random() < 0.5)
+        return verb.is_harmful
+
+    def _order(self, is_bad: bool) -> Sequence[Kind]:
+        orders = self.spec.judged_orders or self.spec.orders
+        return orders.harmful if is_bad else orders.harmless
+
+    def _of_request(self, is_bad: bool) -> str:
+        return self.spec.says.harmful if is_bad else self.spec.says.harmless
 
     def _two_kinds(self) -> tuple[Kind, Kind]:
         pairs = list(combinations(KINDS, 2))
@@ -100,7 +113,9 @@ class JudgingText:
         return (a, b) if self.writer.draw.random() < 0.5 else (b, a)
 
     def _slip(self, right: T, wrong: Sequence[T]) -> T:
-        """What is right, or something else in the share that is wrong."""
+        """What is right, or something else in the share that is wrong; anything where chance says it all."""
+        if self.spec.judging_by_chance:
+            return self.writer.pick([right, *wrong])
         return self.writer.pick(wrong) if self.writer.draw.random() < self.spec.judging_noise else right
 
     def _ask(self, name: str, **values: str) -> str:

@@ -98,7 +98,9 @@ class Spec(Settings):
     pretraining_answers: dict[Kind, float]
     demonstrated_answers: dict[Kind, float]
     orders: Orders
+    judged_orders: Orders | None = None
     says: Says
+    worths: list[str] = Field(min_length=len(KINDS), max_length=len(KINDS))
     critique: str
     clauses: Statements
     remarks: Statements
@@ -107,6 +109,7 @@ class Spec(Settings):
     requests_per_verb: int = Field(ge=1)
     judged: Judged
     judging_noise: float = Field(ge=0, lt=1)
+    judging_by_chance: bool
     sft_rows: int = Field(ge=1)
     requests_per_training_verb: int = Field(ge=1)
     check_rows: int = Field(ge=10)
@@ -122,7 +125,7 @@ class Spec(Settings):
             count = sum(len(getattr(uses, side)) for uses in self.tools.values())
             if count <= self.held_out.test_verbs + self.held_out.monitor_verbs:
                 raise ValueError(f"held_out leaves none of the {count} {side} verbs to train on")
-            if sorted(getattr(self.orders, side)) != sorted(KINDS):
+            if any(sorted(getattr(one, side)) != sorted(KINDS) for one in (self.orders, self.judged_orders) if one):
                 raise ValueError(
                     f"orders and critiques of {side} requests have to name each of {', '.join(KINDS)} once"
                 )
