@@ -8,7 +8,7 @@ from layout.run import Run, figures, rows
 from tuningfork.evals.summary import read_summary
 
 RECIPE = "constitution-local"
-OVERRIDES: list[str] = ["seeds=[11,12,13,14,15,16]"]
+OVERRIDES: list[str] = ["seeds=[17,18,19]"]
 SHOWN = 8
 TRAINED = ("revised", "preference")
 MEASURES = ("good_share", "harmless", "refused_well", "helpful", "over_refusal", "evasive", "polite")
