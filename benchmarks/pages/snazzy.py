@@ -3,6 +3,6 @@
 from layout.comparison import comparison_page as page
 
 RECIPE = "snazzy"
-OVERRIDES: list[str] = ["seeds=[1,2,3]"]
+OVERRIDES: list[str] = ["seeds=[21,22,23]"]
 
 __all__ = ["OVERRIDES", "RECIPE", "page"]
