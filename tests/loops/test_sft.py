@@ -195,6 +195,11 @@ def test_chatml_replaces_a_template_and_lora_trains_its_markers(make_stage: Call
         ({"steps": 2, "epochs": 1}, RecipeError, "either steps or epochs"),
         ({"learn_end": False}, RecipeError, "the template says how a turn ends"),
         ({"learn_end": False, "streaming": True}, ValueError, "not for streamed data"),
+        (
+            {"learn_end": False, "heldout": {"data": "chats.jsonl"}},
+            ValueError,
+            "heldout measures how probable ends are",
+        ),
         ({"chat": {"date": "1 Jan 2025"}}, ModelError, "chat.date has no effect"),
     ],
 )

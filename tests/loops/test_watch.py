@@ -166,13 +166,15 @@ def test_a_rater_of_a_reward_errs_as_often_as_bradley_and_terry_say() -> None:
     assert rater.compare("x", empty, short) == "tie"
 
 
-def test_pairs_by_a_reward_and_the_answers_chosen(make_stage: Any, folder: Path) -> None:
+@pytest.mark.parametrize("keep_cut", [False, True])
+def test_pairs_by_a_reward_and_the_answers_chosen(make_stage: Any, folder: Path, keep_cut: bool) -> None:
     import re
 
     values = {
-        "draws": [{"samples": 4, "sampling": SAMPLING}],
+        "draws": [{"samples": 4, "sampling": {"max_new_tokens": 40}}],
         "pairs": 12,
         "rater": {"reward": reward(folder), "temperature": 0.01},
+        "keep_cut": keep_cut,
     }
     stage = make_stage(
         "pairs",
@@ -188,11 +190,8 @@ def test_pairs_by_a_reward_and_the_answers_chosen(make_stage: Any, folder: Path)
 
     margins = [vowels(j.candidates[a].text) - vowels(j.candidates[b].text) for j in found for a, b in j.pairs()]
     assert sum(margin >= 0 for margin in margins) >= len(margins) - 1, "nearly without error at so low a temperature"
-    ended = {
-        (j.item, j.candidates[a].text)
-        for j in found
-        for a, _ in j.pairs()
-        if j.candidates[a].has_ended and j.candidates[a].text.strip()
-    }
+    best = [(j.item, j.candidates[a]) for j in found for a, _ in j.pairs() if j.candidates[a].text.strip()]
+    assert {one.has_ended for _, one in best} == {True, False}
+    wanted = {(item, one.text) for item, one in best if one.has_ended or keep_cut}
     chosen = [json.loads(line) for line in (stage.out / "chosen.jsonl").read_text().splitlines()]
-    assert {(row["id"], row["completion"]) for row in chosen} == ended and len(chosen) == len(ended)
+    assert {(row["id"], row["completion"]) for row in chosen} == wanted and len(chosen) == len(wanted)

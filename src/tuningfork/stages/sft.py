@@ -93,6 +93,8 @@ class StageSettings(Settings):
             raise ValueError("heldout.keep and monitor.keep both choose the weights; set one of them to last")
         if self.streaming and not self.learn_end:
             raise ValueError("learn_end: false is not for streamed data; read them whole")
+        if self.heldout and not self.learn_end:
+            raise ValueError("heldout measures how probable ends are, which learn_end: false leaves out; use monitor")
         if self.streaming and self.steps is None and self.budget is None:
             raise ValueError(
                 "streamed data need steps or a budget: how many rows of tokens they make is not known beforehand"
