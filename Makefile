@@ -22,7 +22,7 @@ test: setup ## fast tests
 	$(TEST_ENV) $(BIN)/python -m pytest -m 'not slow' -n 2
 
 test-slow: setup ## kills, resumes, whole chains, the mutation run
-	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n 2 --dist loadgroup --no-loadscope-reorder
 
 browser: ## Chromium for the tests of the labelling page, where there is none
 	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \

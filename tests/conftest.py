@@ -113,3 +113,8 @@ def tiny_backbone(tiny_tokenizer: Any) -> Any:
         layers=1, width=32, heads=2, feed_forward=48, context=64, vocabulary=330, initializer_range=0.15
     )
     return new_backbone(settings, copy.deepcopy(tiny_tokenizer), 0, Runtime("cpu", "fp32", 1))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test begins first: at the end one worker would run it and the others wait."""
+    items.sort(key=lambda item: item.name != "test_no_wrong_formula_goes_unnoticed")

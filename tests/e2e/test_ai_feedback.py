@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ai_feedback")]
+
 HERE = Path(__file__).parent
 NULL_OF_PREFERENCES = ("shuffled", "preferences", "chance")
 """Stages that a world of chance needs not: there all labels are chance's."""
@@ -68,7 +70,6 @@ def by_chance(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return run_chains(folder, folder / "world.yaml", NULL_OF_PREFERENCES)
 
 
-@pytest.mark.slow
 def test_both_chains_gain_with_judging_text_that_is_right(right: dict[str, Any]) -> None:
     assert right["judge"] > 0.6 and right["rubric"] > 0.6, "what the recipes ask for at least"
     for name in ("chain", "preferences", "rules"):
@@ -76,21 +77,18 @@ def test_both_chains_gain_with_judging_text_that_is_right(right: dict[str, Any])
         assert low > 0, f"{name}: {right[name]}"
 
 
-@pytest.mark.slow
 def test_preferences_with_shuffled_labels_gain_nothing(right: dict[str, Any]) -> None:
     low, _ = right["chance"]["ci95"]
     assert low <= 0, right["chance"]
     assert right["chance"]["before"] == right["preferences"]["before"], "both start from the revised model"
 
 
-@pytest.mark.slow
 def test_a_constitution_gains_nothing_where_chance_wrote_the_judging_text(by_chance: dict[str, Any]) -> None:
     low, _ = by_chance["chain"]["ci95"]
     assert low <= 0, by_chance["chain"]
     assert by_chance["judge"] < 0.6, "the recipe's gate would have stopped it before any preference"
 
 
-@pytest.mark.slow
 def test_a_rubric_whose_classes_are_chance_is_refused_and_gains_far_less(
     right: dict[str, Any], by_chance: dict[str, Any]
 ) -> None:
