@@ -45,14 +45,15 @@ def _read(
 
     data = settings.reading.open(stage.inputs[name].reference, (*RANKING_SHAPES, "unpaired"))
     if data.shape != "unpaired":
-        examples = _usable(stage, backbone, _compared(stage, settings, backbone, data, needs, name), name)
-        return _shuffled(stage, examples) if settings.shuffle_labels and name == "data" else examples
-    if not needs.unpaired:
+        found = _compared(stage, settings, backbone, data, needs, name)
+    elif needs.unpaired:
+        found = _labelled(stage, backbone, data, name)
+    else:
         raise RecipeError(
             f"{data.source} holds single labelled responses; {settings.method.name} compares two: give judgements or "
             "rows with chosen and rejected, or use method: {name: kto}"
         )
-    examples = _usable(stage, backbone, _labelled(stage, backbone, data, name), name)
+    examples = _usable(stage, backbone, found, name)
     return _shuffled(stage, examples) if settings.shuffle_labels and name == "data" else examples
 
 
